@@ -1,0 +1,3 @@
+"""edeploy decides what a blank server becomes, by its hardware."""
+
+__version__ = '0.1.0'

@@ -1,0 +1,38 @@
+"""IP networks: read early and cheaply, tested with netaddr.
+
+netaddr takes longer to import than most machines take to be matched, so it
+is imported by the first test of an address and not before.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable
+
+
+def network(text: str) -> str | None:
+    """A network in its regular form (``10.0.0.0/8``, ``fd00::/8``), or None.
+
+    Host bits are allowed, as are a netmask for the length and a bare address.
+    """
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return None
+
+
+def within(networks: Iterable[str]) -> Callable[[str], bool]:
+    """A test whether a text is an address in one of the networks.
+
+    What is no IPv4 or IPv6 address is in none.
+    """
+    cidrs = tuple(networks)
+
+    def contains(text: str) -> bool:
+        from netaddr import AddrFormatError, IPAddress, IPNetwork
+
+        try:
+            address = IPAddress(text)
+        except (AddrFormatError, ValueError, TypeError):
+            return False
+        return any(address in IPNetwork(cidr) for cidr in cidrs)
+
+    return contains

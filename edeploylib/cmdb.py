@@ -1,0 +1,266 @@
+"""The entries of one profile, a dict for each host to be, and who may have which.
+
+file  = list | "generate(" dict ")" | file "+" file
+"""
+
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from edeploylib.errors import CmdbError, ModelError
+from edeploylib.generate import Entry, generate
+from edeploylib.inventory import Scalar
+from edeploylib.literal import Source, Value
+
+_WIDTH = 79
+
+
+class Claim(NamedTuple):
+    """What the ledger says of an entry that a machine holds.
+
+    ``before`` is the entry as it was, ``after`` as the machine's upload left it.
+    """
+
+    machine: int
+    before: Entry
+    after: Entry
+
+
+class NoEntry(NamedTuple):
+    """Why a machine cannot have any entry."""
+
+    reason: str
+
+
+class Cmdb:
+    """Entries in the order of the file.
+
+    ``is_synthetic``: whether the text has ``generate()``, and so is to be
+    written out in its regular form, and kept as it was beside it.
+    """
+
+    __slots__ = ('_edited', '_spans', 'entries', 'is_synthetic', 'text')
+
+    entries: tuple[Entry, ...]
+    text: str
+    is_synthetic: bool
+
+    def __init__(
+        self,
+        text: str,
+        entries: tuple[Entry, ...],
+        spans: tuple[tuple[int, int], ...] | None,
+        edited: frozenset[int] = frozenset(),
+    ) -> None:
+        self.text = text
+        self.entries = entries
+        self.is_synthetic = spans is None
+        self._spans = spans
+        self._edited = edited
+
+    @classmethod
+    def parse(cls, text: str | bytes, origin: str = '<cmdb>') -> 'Cmdb':
+        """Read a CMDB file; raises CmdbError with the place of the mistake."""
+        source = Source(text, origin, CmdbError)
+        entries: list[Entry] = []
+        spans: list[tuple[int, int]] | None = []
+        for part in _summands(source.root):
+            if isinstance(part, ast.Call):
+                entries += _generated(part, source)
+                spans = None
+                continue
+            for node in source.elements(part, 'entries'):
+                if not isinstance(node, ast.Dict):
+                    source.value(node)
+                    source.fail('expected an entry, a dict', node)
+                entries.append(source.mapping(node))
+                if spans is not None:
+                    spans.append(source.span(node))
+        return cls(source.text, tuple(entries), None if spans is None else tuple(spans))
+
+    @classmethod
+    def of(cls, entries: Iterable[Mapping[str, Value]]) -> 'Cmdb':
+        """The CMDB of entries that are there already."""
+        listed = tuple(dict(entry) for entry in entries)
+        return cls.parse(_regular(listed))
+
+    def find(
+        self,
+        variables: Mapping[str, Scalar],
+        keys: Mapping[str, Scalar],
+        mine: Claim | None = None,
+        claims: Iterable[Claim] = (),
+    ) -> int | NoEntry:
+        """The index of the entry that a machine gets, or why it gets none.
+
+        ``mine`` is what it holds already, ``claims`` what other known machines
+        hold.  Candidates are the entries equal in all the keys (without keys,
+        all of them), less those that another machine holds.  Of these, the
+        first that the machine holds; else that includes all the variables, if
+        there are any; else that has no ``used``; else, with keys, that is used
+        by no machine that is known.
+        """
+        wanted = [i for i, entry in enumerate(self.entries) if _includes(entry, keys)]
+        if keys and not wanted:
+            return NoEntry(f'no entry has {_shown(keys)}')
+        holders = self.holders([*claims, *([mine] if mine else [])])
+        me = mine.machine if mine else None
+        candidates = [i for i in wanted if holders.get(i, me) == me]
+        for index in candidates:
+            if index in holders:
+                return index
+        for index in candidates:
+            if variables and _includes(self.entries[index], variables):
+                return index
+        for index in candidates:
+            if not self.entries[index].get('used'):
+                return index
+        if keys and candidates:
+            return candidates[0]
+        having = f' has {_shown(keys)} and is free' if keys else ' left'
+        return NoEntry(f'no entry{having}: {len(wanted)} of {len(wanted)} used')
+
+    def holders(self, claims: Iterable[Claim]) -> dict[int, int]:
+        """The machine that holds each entry, by the entry's index.
+
+        An entry is the one that a claim means if it is as the claim left it,
+        or, where the operator has edited it since, if it still has what the
+        claim found there.  An entry has one holder, and a claim one entry.
+        """
+        held: dict[int, int] = {}
+        waiting: dict[str, list[Claim]] = {}
+        for claim in claims:
+            waiting.setdefault(_canonical(claim.after), []).append(claim)
+        if not waiting:
+            return held
+        for index, entry in enumerate(self.entries):
+            claims_of = waiting.get(_canonical(entry))
+            if claims_of:
+                held[index] = claims_of.pop(0).machine
+        for claim in (claim for left in waiting.values() for claim in left):
+            stable = _stable(claim)
+            for index, entry in enumerate(self.entries):
+                if stable and index not in held and _includes(entry, stable):
+                    held[index] = claim.machine
+                    break
+        return held
+
+    def give(self, index: int, variables: Mapping[str, Scalar]) -> 'Cmdb':
+        """With the entry updated by a machine's variables and marked as used."""
+        return self._with(index, {**self.entries[index], **variables, 'used': 1})
+
+    def release(self, claim: Claim) -> 'Cmdb':
+        """With the claim's entry as it was before; what was edited since stays."""
+        for index in self.holders([claim]):
+            entry = dict(self.entries[index])
+            for name, value in claim.after.items():
+                if name in entry and entry[name] == value:
+                    if name in claim.before:
+                        entry[name] = claim.before[name]
+                    else:
+                        del entry[name]
+            return self._with(index, entry)
+        return self
+
+    def _with(self, index: int, entry: Entry) -> 'Cmdb':
+        if _canonical(entry) == _canonical(self.entries[index]):
+            return self
+        entries = (*self.entries[:index], entry, *self.entries[index + 1 :])
+        return Cmdb(self.text, entries, self._spans, self._edited | {index})
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether ``render`` gives another text than the one that was read."""
+        return self.is_synthetic or bool(self._edited)
+
+    def render(self) -> str:
+        """The file's text: only the entries that have changed are written anew.
+
+        A synthetic file is written out in its regular form.
+        """
+        if self._spans is None:
+            return _regular(self.entries)
+        text = self.text
+        for index in sorted(self._edited, key=self._spans.__getitem__, reverse=True):
+            start, end = self._spans[index]
+            line = max(text.rfind('\n', 0, start), text.rfind('\r', 0, start)) + 1
+            newline = '\r\n' if '\r\n' in text else '\n'
+            written = _written(self.entries[index], start - line).replace('\n', newline)
+            text = text[:start] + written + text[end:]
+        return text
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        return f'<Cmdb of {len(self.entries)} entries>'
+
+
+def _summands(root: ast.expr) -> list[ast.expr]:
+    """file "+" file, from left to right."""
+    parts = []
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            waiting += [node.right, node.left]
+        else:
+            parts.append(node)
+    return parts
+
+
+def _generated(call: ast.Call, source: Source) -> list[Entry]:
+    if not (isinstance(call.func, ast.Name) and call.func.id == 'generate'):
+        source.elements(call, 'entries')
+    if len(call.args) != 1 or call.keywords:
+        source.fail('expected generate({...}) with one dict', call)
+    model = call.args[0]
+    if not isinstance(model, ast.Dict):
+        source.value(model)
+        source.fail('expected a dict as the argument of generate()', model)
+    try:
+        return generate(source.mapping(model))
+    except ModelError as broken:
+        source.fail(broken.message, model)
+
+
+def _includes(entry: Mapping[str, Value], wanted: Mapping[str, Value]) -> bool:
+    """Whether all that is wanted stands in the entry, compared by text."""
+    return all(name in entry and _same(entry[name], value) for name, value in wanted.items())
+
+
+def _same(left: Value, right: Value) -> bool:
+    if isinstance(left, list | tuple | dict) or isinstance(right, list | tuple | dict):
+        return left == right
+    return str(left) == str(right)
+
+
+def _canonical(entry: Entry) -> str:
+    return repr(sorted(entry.items()))
+
+
+def _stable(claim: Claim) -> Entry:
+    return {
+        name: value
+        for name, value in claim.before.items()
+        if name != 'used' and claim.after.get(name) == value
+    }
+
+
+def _shown(keys: Mapping[str, Scalar]) -> str:
+    return ' and '.join(f'{name}={value!r}' for name, value in keys.items())
+
+
+def _regular(entries: Sequence[Entry]) -> str:
+    if not entries:
+        return '[]\n'
+    return '[\n ' + ',\n '.join(_written(entry, 1) for entry in entries) + '\n]\n'
+
+
+def _written(entry: Entry, column: int) -> str:
+    """A dict in one line if it fits, else with a line for each of its keys."""
+    items = [f'{name!r}: {value!r}' for name, value in entry.items()]
+    in_line = '{' + ', '.join(items) + '}'
+    if column + len(in_line) < _WIDTH:
+        return in_line
+    return '{' + (',\n' + ' ' * (column + 1)).join(items) + '}'

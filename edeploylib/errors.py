@@ -1,0 +1,142 @@
+"""What can go wrong, as one tree.
+
+Every error is also the builtin that it is, so that callers who know only
+Python catch it as well::
+
+    EdeployError
+    ├── FormatError (ValueError)          a text does not follow its format
+    │   ├── InventoryError
+    │   ├── SpecError
+    │   ├── ModelError                    the argument of generate()
+    │   ├── CmdbError
+    │   ├── StateError
+    │   ├── SettingsError
+    │   └── UploadError                   the request around an inventory
+    │       └── TooLarge
+    ├── NotAllowed (PermissionError)      the address may not upload
+    ├── UnknownSection (LookupError)      no such deployment in the settings
+    ├── UnknownProfile (LookupError)      the state does not list it
+    ├── IdentityConflict (LookupError)    the keys name two machines
+    ├── SearchLimitExceeded (RuntimeError)
+    └── StoreError (OSError)              a file cannot be read or written
+        ├── MissingFile (FileNotFoundError)
+        └── LockTimeout (TimeoutError)
+"""
+
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where in a text; lines and columns count from 1, 0 is unknown."""
+
+    origin: str
+    line: int = 0
+    column: int = 0
+    text: str = ''
+
+    def __str__(self) -> str:
+        return ':'.join([self.origin, *(str(n) for n in (self.line, self.column) if n)])
+
+    @property
+    def excerpt(self) -> str:
+        """The line with a caret under the column, or '' if there is none."""
+        if not (self.column and self.text.strip()):
+            return ''
+        start = max(0, self.column - 61)
+        shown = printable(self.text[start : start + 100])
+        margin = ''.join(c if c == '\t' else ' ' for c in shown[: self.column - 1 - start])
+        return f'    {shown}\n    {margin}^'
+
+
+def printable(text: str) -> str:
+    """A text of a client as a terminal can show it: control characters as U+FFFD."""
+    return ''.join(c if c.isprintable() or c == '\t' else '\ufffd' for c in text)
+
+
+class EdeployError(Exception):
+    """``str()`` is one line: the place, what is wrong and what was expected."""
+
+    def __init__(self, message: str, *, place: Place | None = None, hint: str = '') -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f'{self.place}: {self.message}' if self.place else self.message
+
+    def report(self) -> str:
+        """The message with the line at fault and the hint, as people see it."""
+        excerpt = self.place.excerpt if self.place else ''
+        hint = f'hint: {self.hint}' if self.hint else ''
+        return '\n'.join(part for part in (str(self), excerpt, hint) if part)
+
+
+class FormatError(EdeployError, ValueError):
+    pass
+
+
+class InventoryError(FormatError):
+    pass
+
+
+class SpecError(FormatError):
+    pass
+
+
+class ModelError(FormatError):
+    pass
+
+
+class CmdbError(FormatError):
+    pass
+
+
+class StateError(FormatError):
+    pass
+
+
+class SettingsError(FormatError):
+    pass
+
+
+class UploadError(FormatError):
+    pass
+
+
+class TooLarge(UploadError):
+    pass
+
+
+class NotAllowed(EdeployError, PermissionError):
+    pass
+
+
+class UnknownSection(EdeployError, LookupError):
+    pass
+
+
+class UnknownProfile(EdeployError, LookupError):
+    pass
+
+
+class IdentityConflict(EdeployError, LookupError):
+    pass
+
+
+class SearchLimitExceeded(EdeployError, RuntimeError):
+    pass
+
+
+class StoreError(EdeployError, OSError):
+    pass
+
+
+class MissingFile(StoreError, FileNotFoundError):
+    pass
+
+
+class LockTimeout(StoreError, TimeoutError):
+    """``retry_after``: seconds after which it is worth asking again."""
+
+    retry_after = 10

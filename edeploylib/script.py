@@ -1,0 +1,61 @@
+"""The configure script that a machine runs as root.
+
+The helpers are a real module, ``edeploylib.node.helpers``, and go into every
+script as text: the machine has the standard library alone.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Protocol
+
+from edeploylib.literal import Value
+
+
+class Decided(Protocol):
+    """What a script needs of a ``Decision``."""
+
+    @property
+    def profile(self) -> str | None: ...
+
+    @property
+    def variables(self) -> Mapping[str, Value]: ...
+
+
+class Links(Protocol):
+    """What a script needs of the ``Settings``; '' is not set."""
+
+    @property
+    def pxemngr_url(self) -> str: ...
+
+    @property
+    def metadata_url(self) -> str: ...
+
+
+def helpers() -> str:
+    """The text of ``edeploylib.node.helpers``, which is not run here."""
+    name = 'edeploylib.node.helpers'
+    spec = find_spec(name)
+    source = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]
+    assert isinstance(source, str)
+    return source
+
+
+def render(decision: Decided, configure: str, settings: Links) -> str:
+    """The script for a decision that names a profile; ``configure`` is the profile's own."""
+    links = {'PXEMNGR_URL': settings.pxemngr_url, 'METADATA_URL': settings.metadata_url}
+    exports = ''.join(f'export({name}={url!r})\n' for name, url in links.items() if url)
+    return (
+        '#!/usr/bin/env python3\n'
+        f'#EDEPLOY_PROFILE = {decision.profile}\n'
+        f'{helpers()}\n\n'
+        f'PROFILE = {decision.profile!r}\n'
+        f'var = {_dict(decision.variables)}\n\n'
+        f'{configure}'
+        f'{"" if configure.endswith(chr(10)) else chr(10)}'
+        f'{exports}'
+    )
+
+
+def _dict(variables: Mapping[str, Value]) -> str:
+    lines = ''.join(f'    {name!r}: {value!r},\n' for name, value in sorted(variables.items()))
+    return f'{{\n{lines}}}'

@@ -1,0 +1,267 @@
+"""The one place where a machine's fate is decided.
+
+``select`` and ``fail`` read a ``World`` and return a ``Decision``, which
+carries its changes; nothing has happened until a store commits them.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from edeploylib.cmdb import Claim, Cmdb, NoEntry
+from edeploylib.errors import SearchLimitExceeded
+from edeploylib.generate import Entry
+from edeploylib.identity import Identity, Key, Machine, identify, keys_of
+from edeploylib.inventory import Inventory
+from edeploylib.literal import Value
+from edeploylib.match import Match, match
+from edeploylib.spec import Spec
+from edeploylib.state import ProfileName, State
+
+# What the ledger says of a machine's assignment.
+INSTALLING = 'installing'
+FAILED = 'failed'
+
+# The place of a machine that the ledger does not know yet.
+NEW = 0
+
+
+class Assignment(NamedTuple):
+    """What one machine holds.
+
+    While ``status`` is installing it holds a unit of the profile's quota; once
+    it has failed, only its entry is kept for it. ``before`` and ``after`` are
+    the CMDB entry around its upload, None for a profile without CMDB.
+    """
+
+    machine: int
+    profile: ProfileName
+    status: str
+    before: Entry | None = None
+    after: Entry | None = None
+
+    @property
+    def holds_unit(self) -> bool:
+        return self.status == INSTALLING
+
+    @property
+    def claim(self) -> Claim | None:
+        if self.before is None or self.after is None:
+            return None
+        return Claim(self.machine, self.before, self.after)
+
+
+class World(Protocol):
+    """The operator's files and the ledger, as they stand at one instant.
+
+    Files are read when they are asked for. A broken one raises the
+    ``FormatError`` of its kind, a missing one ``MissingFile``.
+    """
+
+    def state(self) -> State: ...
+
+    def spec(self, profile: ProfileName) -> Spec: ...
+
+    def configure(self, profile: ProfileName) -> str: ...
+
+    def cmdb(self, profile: ProfileName) -> Cmdb | None:
+        """None: the profile has no CMDB."""
+
+    def machines(self, keys: Iterable[Key]) -> Iterable[Machine]:
+        """The machines that have one of the keys."""
+
+    def assignment(self, machine: Machine) -> Assignment | None: ...
+
+    def assignments(self, profile: ProfileName) -> Iterable[Assignment]:
+        """All that hold or reserve something of the profile."""
+
+
+class Refusal(NamedTuple):
+    """Why a profile did not take the machine."""
+
+    profile: ProfileName
+    reason: str
+
+    def __str__(self) -> str:
+        return f'{self.profile}: {self.reason}'
+
+
+class Changes(NamedTuple):
+    """What to write: None and absent are left as they are."""
+
+    state: State | None = None
+    cmdbs: Mapping[ProfileName, Cmdb] = {}
+    assignment: Assignment | None = None
+
+
+class Decision(NamedTuple):
+    """The outcome for one upload.
+
+    ``profile`` is None where no profile took the machine; ``refusals`` then
+    has all of them in the order of the state, else those before ``profile``.
+    """
+
+    name: str
+    identity: Identity
+    profile: ProfileName | None = None
+    variables: Mapping[str, Value] = {}
+    refusals: tuple[Refusal, ...] = ()
+    changes: Changes = Changes()
+    note: str = ''
+
+    def explanation(self) -> str:
+        """Why no profile took the machine: a line each, in the order of the state."""
+        lines = [f'no profile can take {self.name}:']
+        lines += [f'  {reason}' for reason in self.refusals] or ['  the state lists no profile']
+        return '\n'.join(lines)
+
+
+def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ()) -> Decision:
+    """The first profile, in the order of the state, that can take the machine.
+
+    A profile takes it if it has quota, its spec matches, and it can give an
+    entry of its CMDB. Raises what keeps it from deciding: IdentityConflict,
+    SearchLimitExceeded, or the error of a broken file.
+    """
+    identity = identify_machine(inventory, world, ignored_macs)
+    held = world.assignment(identity.machine) if identity.machine else None
+    state = world.state()
+    refusals: list[Refusal] = []
+    for profile in state.quotas:
+        # A profile that M holds already counts as having one more.
+        holds = held is not None and held.profile == profile
+        if not (state.has_left(profile) or (holds and held and held.holds_unit)):
+            # A spent quota skips the profile without reading it.
+            refusals.append(Refusal(profile, 'its quota is spent'))
+            continue
+        taken = _take(inventory, profile, held if holds else None, world)
+        if isinstance(taken, str):
+            refusals.append(Refusal(profile, taken))
+            continue
+        found, cmdb, before, after = taken
+        machine = identity.machine.id if identity.machine else NEW
+        assignment = Assignment(machine, profile, INSTALLING, before, after)
+        return Decision(
+            name=inventory.sysname,
+            identity=identity,
+            profile=profile,
+            variables={**found.variables, **(after or {})},
+            refusals=tuple(refusals),
+            changes=_changes(world, state, held, assignment, cmdb),
+        )
+    return Decision(inventory.sysname, identity, refusals=tuple(refusals))
+
+
+def fail(
+    inventory: Inventory, profile: str, world: World, ignored_macs: Iterable[str] = ()
+) -> Decision:
+    """What a machine's report that a profile's configuration failed changes.
+
+    A failure report by M for the profile that it holds gives the quota back
+    once: M no longer holds the unit, but its entry stays reserved for it. Any
+    other failure report changes nothing; the decision's ``note`` says why.
+    """
+    identity = identify_machine(inventory, world, ignored_macs)
+    held = world.assignment(identity.machine) if identity.machine else None
+    decision = Decision(inventory.sysname, identity)
+    if held is None:
+        return decision._replace(note=f'ignored: this machine holds no profile, not {profile!r}')
+    if held.profile != profile:
+        return decision._replace(
+            note=f'ignored: this machine holds profile {held.profile!r}, not {profile!r}'
+        )
+    if not held.holds_unit:
+        return decision._replace(note=f'ignored: the failure of {profile!r} is known already')
+    state = world.state()
+    given_back = state.give_back(held.profile) if held.profile in state.quotas else state
+    return decision._replace(
+        profile=held.profile,
+        changes=Changes(
+            state=given_back if given_back is not state else None,
+            assignment=held._replace(status=FAILED),
+        ),
+        note=f'the failure of {profile!r} is noted, its quota given back',
+    )
+
+
+def identify_machine(
+    inventory: Inventory, world: World, ignored_macs: Iterable[str] = ()
+) -> Identity:
+    """The machine that an inventory is of; raises IdentityConflict."""
+    keys = keys_of(inventory, ignored_macs)
+    return identify(keys, world.machines(keys))
+
+
+class _Taken(NamedTuple):
+    match: Match
+    cmdb: Cmdb | None
+    before: Entry | None
+    after: Entry | None
+
+
+def _take(
+    inventory: Inventory, profile: ProfileName, held: Assignment | None, world: World
+) -> _Taken | str:
+    """What the profile would give the machine, or why it cannot take it.
+
+    A profile with quota and a missing or broken spec, configure or CMDB stops
+    the selection with that error.
+    """
+    spec, _, cmdb = world.spec(profile), world.configure(profile), world.cmdb(profile)
+    try:
+        found = match(spec, inventory)
+    except SearchLimitExceeded as gave_up:
+        # Giving up never lets the next profile have the machine.
+        raise SearchLimitExceeded(
+            f'profile {profile!r}: {gave_up.message}', hint=gave_up.hint
+        ) from None
+    if found is None:
+        return 'its spec does not match'
+    if cmdb is None:
+        return _Taken(found, None, None, None)
+    mine = held.claim if held else None
+    claims = [
+        claim
+        for other in world.assignments(profile)
+        if (claim := other.claim) and (held is None or other.machine != held.machine)
+    ]
+    index = cmdb.find(found.variables, found.keys, mine, claims)
+    if isinstance(index, NoEntry):
+        return f'its CMDB has no entry for it: {index.reason}'
+    return _given(cmdb, index, found, mine)
+
+
+def _given(cmdb: Cmdb, index: int, found: Match, mine: Claim | None) -> _Taken:
+    keeps = mine is not None and index in cmdb.holders([mine])
+    after = cmdb.give(index, found.variables)
+    before = mine.before if keeps and mine else cmdb.entries[index]
+    # Its former entry of the same CMDB, if the keys name another one now.
+    settled = after if mine is None or keeps else after.release(mine)
+    return _Taken(found, settled, before, after.entries[index])
+
+
+def _changes(
+    world: World,
+    state: State,
+    held: Assignment | None,
+    new: Assignment,
+    cmdb: Cmdb | None,
+) -> Changes:
+    """The new profile is decremented, the old one given back and its entry released."""
+    after = state
+    cmdbs: dict[ProfileName, Cmdb] = {}
+    if cmdb is not None and cmdb.is_changed:
+        cmdbs[new.profile] = cmdb
+    if not (held and held.holds_unit and held.profile == new.profile):
+        after = after.take(new.profile)
+    if held and held.profile != new.profile:
+        if held.holds_unit and held.profile in after.quotas:
+            after = after.give_back(held.profile)
+        former = world.cmdb(held.profile) if held.claim else None
+        released = former.release(held.claim) if former and held.claim else None
+        if released is not None and released.is_changed:
+            cmdbs[held.profile] = released
+    return Changes(
+        state=after if after is not state else None,
+        cmdbs=cmdbs,
+        assignment=new if new != held else None,
+    )

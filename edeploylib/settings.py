@@ -1,0 +1,208 @@
+"""``/etc/edeploy.conf``: an INI file with a section for each deployment."""
+
+import configparser
+import os
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from edeploylib.address import network
+from edeploylib.errors import MissingFile, Place, SettingsError, StoreError, UnknownSection
+from edeploylib.units import size
+
+DEFAULT_PATH = '/etc/edeploy.conf'
+DEFAULT_SECTION = 'SERVER'
+
+_BOOLEANS = configparser.ConfigParser.BOOLEAN_STATES
+_MAC = re.compile(r'[0-9a-f]{2}(?::[0-9a-f]{2}){5}')
+
+
+class Settings(NamedTuple):
+    """One section; the README's table says what each setting means."""
+
+    section: str
+    configdir: str
+    hwdir: str
+    lockfile: str
+    ledger: str
+    logdir: str = ''
+    healthdir: str = ''
+    pxemngr_url: str = ''
+    metadata_url: str = ''
+    lock_timeout: float = 60
+    max_upload: int = 16 * 1024 * 1024
+    allow: tuple[str, ...] = ()
+    ignored_macs: frozenset[str] = frozenset()
+
+    @classmethod
+    def load(cls, path: str | None = None, section: str = DEFAULT_SECTION) -> 'Settings':
+        """Read one section of the file that is named, or else by EDEPLOY_CONF.
+
+        Raises SettingsError with the line of a bad value or an unknown key,
+        UnknownSection, and MissingFile or StoreError for the file itself.
+        """
+        path = path or os.environ.get('EDEPLOY_CONF') or DEFAULT_PATH
+        text = _text(path)
+        parser = _parser(text, path)
+        if not parser.has_section(section):
+            raise UnknownSection(
+                f'unknown section {section[:60]!r}, '
+                f'expected {" or ".join(parser.sections()) or "one in an empty file"}',
+            )
+        values = _values(parser[section], text, path)
+        for name in ('configdir', 'hwdir', 'lockfile'):
+            if not values.get(name):
+                raise SettingsError(
+                    f'expected {name.upper()} in section [{section}]', place=Place(path)
+                )
+        if values.pop('usepxemngr', False):
+            if not values.get('pxemngr_url'):
+                raise SettingsError(
+                    f'expected PXEMNGRURL in section [{section}] with USEPXEMNGR',
+                    place=Place(path),
+                )
+        else:
+            values['pxemngr_url'] = ''
+        values['ledger'] = values.get('ledger') or os.path.join(values['hwdir'], 'ledger.sqlite')
+        return cls(section=section, **values)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding='utf-8-sig') as file:
+            return file.read()
+    except FileNotFoundError:
+        raise MissingFile(
+            f'no settings: {path} does not exist',
+            hint='EDEPLOY_CONF in the environment names another file',
+        ) from None
+    except OSError as error:
+        raise StoreError(f'cannot read {path}: {error.strerror}') from None
+    except UnicodeDecodeError as broken:
+        raise SettingsError(f'expected UTF-8: {broken}', place=Place(path)) from None
+
+
+def _parser(text: str, path: str) -> configparser.ConfigParser:
+    # As the Python 2 parser had it, a comment may follow a value after a blank.
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(';',))
+    try:
+        parser.read_string(text, path)
+    except configparser.MissingSectionHeaderError as broken:
+        raise _broken(path, text, broken.lineno, 'expected a [section] first') from None
+    except configparser.DuplicateOptionError as broken:
+        message = f'{broken.option.upper()} stands twice in [{broken.section}]'
+        raise _broken(path, text, broken.lineno, message) from None
+    except configparser.DuplicateSectionError as broken:
+        message = f'section [{broken.section}] stands twice'
+        raise _broken(path, text, broken.lineno, message) from None
+    except configparser.ParsingError as broken:
+        line = broken.errors[0][0] if broken.errors else 0
+        raise _broken(path, text, line, 'expected KEY = value') from None
+    return parser
+
+
+def _values(section: configparser.SectionProxy, text: str, path: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in section.items():
+        line = _line_of(section.name, key, text)
+        if key not in _SETTINGS:
+            raise _broken(
+                path, text, line, f'unknown setting {key.upper()}, expected one of {_names()}'
+            )
+        name, read = _SETTINGS[key]
+        try:
+            values[name] = read(value, path)
+        except ValueError as broken:
+            message = f'{key.upper()}: expected {broken}, found {value[:100]!r}'
+            raise _broken(path, text, line, message) from None
+    return values
+
+
+def _line_of(section: str, key: str, text: str) -> int:
+    """The line on which a section sets a key; in the defaults if nowhere else."""
+    found = 0
+    current = ''
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r'\[(.+)\]', line)
+        if header:
+            current = header[1]
+        elif re.match(rf'\s*{re.escape(key)}\s*[=:]', line, re.IGNORECASE):
+            if current == section:
+                return number
+            found = number if current == 'DEFAULT' else found
+    return found
+
+
+def _broken(path: str, text: str, line: int | None, message: str) -> SettingsError:
+    lines = text.splitlines()
+    shown = lines[line - 1] if line and line <= len(lines) else ''
+    return SettingsError(message, place=Place(path, line or 0, text=shown))
+
+
+def _path(value: str, conf: str) -> str:
+    folder = os.path.dirname(os.path.abspath(conf))
+    return os.path.normpath(os.path.join(folder, value)) if value else ''
+
+
+def _url(value: str, _: str) -> str:
+    if value and not re.fullmatch(r'https?://[^\s\x00-\x1f]+', value):
+        raise ValueError('a URL that begins with http:// or https://')
+    return value
+
+
+def _boolean(value: str, _: str) -> bool:
+    if value.lower() not in _BOOLEANS:
+        raise ValueError('True or False')
+    return _BOOLEANS[value.lower()]
+
+
+def _seconds(value: str, _: str) -> float:
+    seconds = size(value)
+    if seconds is None or seconds < 0 or not value.isascii():
+        raise ValueError('a number of seconds')
+    return seconds
+
+
+def _bytes(value: str, _: str) -> int:
+    count = size(value)
+    if count is None or count < 1:
+        raise ValueError('a number of bytes, such as 16 MiB')
+    return int(count)
+
+
+def _networks(value: str, _: str) -> tuple[str, ...]:
+    networks = []
+    for text in value.replace(',', ' ').split():
+        cidr = network(text)
+        if cidr is None:
+            raise ValueError('networks such as 10.0.0.0/8')
+        networks.append(cidr)
+    return tuple(networks)
+
+
+def _macs(value: str, _: str) -> frozenset[str]:
+    macs = value.lower().replace('-', ':').replace(',', ' ').split()
+    if not all(map(_MAC.fullmatch, macs)):
+        raise ValueError('addresses such as 52:54:00:12:34:56')
+    return frozenset(macs)
+
+
+_SETTINGS: dict[str, tuple[str, Callable[[str, str], object]]] = {
+    'healthdir': ('healthdir', _path),
+    'configdir': ('configdir', _path),
+    'logdir': ('logdir', _path),
+    'hwdir': ('hwdir', _path),
+    'lockfile': ('lockfile', _path),
+    'usepxemngr': ('usepxemngr', _boolean),
+    'pxemngrurl': ('pxemngr_url', _url),
+    'metadataurl': ('metadata_url', _url),
+    'ledger': ('ledger', _path),
+    'locktimeout': ('lock_timeout', _seconds),
+    'maxupload': ('max_upload', _bytes),
+    'allow': ('allow', _networks),
+    'ignoremacs': ('ignored_macs', _macs),
+}
+
+
+def _names() -> str:
+    return ', '.join(sorted(key.upper() for key in _SETTINGS))

@@ -1,0 +1,385 @@
+"""The rules of one profile, read once into frozen nodes.
+
+term       = variable [ "=" expression ] | expression
+variable   = "$" NAME | "$$" NAME
+expression = call | literal
+call       = OPERATOR "(" arguments ")"
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, NoReturn
+
+from edeploylib.address import network, within
+from edeploylib.errors import Place, SpecError
+from edeploylib.literal import Source
+from edeploylib.units import decimal, size
+
+Test = Callable[[str], bool]
+
+ELEMENTS = ('category', 'name', 'property', 'value')
+
+_DEEPEST = 40
+_LOOKS_LIKE_CALL = re.compile(r'([A-Za-z_]\w*)\(.*\)', re.DOTALL)
+
+
+class Literal(NamedTuple):
+    """Holds for the same text."""
+
+    text: str
+
+
+class Call(NamedTuple):
+    """An operator with its arguments: numbers, texts or expressions."""
+
+    operator: str
+    arguments: tuple['Argument', ...]
+
+
+Expression = Literal | Call
+Argument = int | float | str | Literal | Call
+
+
+class Term(NamedTuple):
+    """One element of a rule; either part may be missing, not both."""
+
+    text: str
+    variable: str | None
+    is_key: bool
+    expression: Expression | None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Rule(NamedTuple):
+    """Four terms, as texts one rule of the file."""
+
+    category: Term
+    name: Term
+    property: Term
+    value: Term
+
+    def __str__(self) -> str:
+        return repr(tuple(term.text for term in self))
+
+
+class Operator(NamedTuple):
+    """``arguments`` as the reader of an error sees them; the counts are inclusive."""
+
+    arguments: str
+    fewest: int
+    most: int | None
+    read: Callable[[str], Argument]
+    test: Callable[..., Test]
+
+
+class Spec:
+    """Rules in the order of the file; ``warnings`` holds a line for each likely slip."""
+
+    __slots__ = ('origin', 'rules', 'warnings')
+
+    rules: tuple[Rule, ...]
+    warnings: tuple[str, ...]
+    origin: str
+
+    def __init__(
+        self, rules: tuple[Rule, ...], warnings: tuple[str, ...] = (), origin: str = '<spec>'
+    ) -> None:
+        self.rules = rules
+        self.warnings = warnings
+        self.origin = origin
+
+    @classmethod
+    def parse(cls, text: str | bytes, origin: str = '<spec>') -> 'Spec':
+        """Read a Python literal list of 4-tuples of terms.
+
+        Raises SpecError with the place of the mistake.
+        """
+        source = Source(text, origin, SpecError)
+        rules: list[Rule] = []
+        warnings: list[str] = []
+        for node in source.elements(source.root, 'rules'):
+            if not isinstance(node, ast.Tuple | ast.List):
+                source.value(node)
+                source.fail('expected a rule, a tuple of 4 texts', node)
+            if len(node.elts) != 4:
+                hint = 'texts without a comma between them are joined' if node.elts else ''
+                source.fail(
+                    f'expected 4 elements ({", ".join(ELEMENTS)}), found {len(node.elts)}',
+                    node,
+                    hint,
+                )
+            terms = []
+            for element in node.elts:
+                place = source.place(element)
+                term = parse_term(source.value(element), place)
+                terms.append(term)
+                warnings += (f'{place}: {slip}' for slip in _slips(term))
+            rules.append(Rule(*terms))
+        return cls(tuple(rules), tuple(warnings), origin)
+
+    @classmethod
+    def of(cls, rules: Iterable[object], origin: str = '<spec>') -> 'Spec':
+        """The spec of rules that are there already, as tuples of texts."""
+        found: list[Rule] = []
+        warnings: list[str] = []
+        if isinstance(rules, str | bytes) or not isinstance(rules, Iterable):
+            raise SpecError(f'expected a list of rules, found {rules!r:.60}', place=Place(origin))
+        for index, rule in enumerate(rules):
+            place = Place(f'{origin}[{index}]')
+            if not isinstance(rule, list | tuple) or len(rule) != 4:
+                raise SpecError(
+                    f'expected 4 elements ({", ".join(ELEMENTS)}), found {rule!a:.60}',
+                    place=place,
+                )
+            terms = [parse_term(element, place) for element in rule]
+            warnings += (f'{place}: {slip}' for term in terms for slip in _slips(term))
+            found.append(Rule(*terms))
+        return cls(tuple(found), tuple(warnings), origin)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self.rules == other.rules
+
+    def __hash__(self) -> int:
+        return hash(self.rules)
+
+    def __repr__(self) -> str:
+        return f'<Spec {self.origin} of {len(self.rules)} rules>'
+
+
+class _Mistake(Exception):
+    """What is wrong within a term, for the caller who knows its place."""
+
+    def __init__(self, message: str, hint: str = '') -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def parse_term(element: object, place: Place) -> Term:
+    """term = variable [ "=" expression ] | expression
+
+    Numbers and bools stand for their texts. Raises SpecError.
+    """
+    if isinstance(element, Term):
+        element = element.text
+    if not isinstance(element, str | int | float):
+        raise SpecError(f'expected a text, found {element!a:.60}', place=place)
+    text = str(element)
+    try:
+        return _term(text)
+    except _Mistake as mistake:
+        raise SpecError(f'{text!r}: {mistake}', place=place, hint=mistake.hint) from None
+
+
+def _term(text: str) -> Term:
+    if not text.startswith('$'):
+        return Term(text, None, False, _expression(text, 0))
+    variable, equals, expression = text.partition('=')
+    is_key = variable.startswith('$$')
+    name = variable[2:] if is_key else variable[1:]
+    if not name:
+        raise _Mistake("expected the name of a variable after '$'")
+    return Term(text, name, is_key, _expression(expression, 0) if equals else None)
+
+
+def _expression(text: str, depth: int) -> Expression:
+    """expression = call | literal"""
+    name, bracket, rest = text.partition('(')
+    operator = OPERATORS.get(name)
+    if not (operator and bracket and rest.endswith(')')):
+        return Literal(text)
+    if depth == _DEEPEST:
+        raise _Mistake(f'expected at most {_DEEPEST} calls within each other')
+    inside = rest[:-1]
+    texts = [inside] if operator.most == 1 else _split(inside, nested=operator.read is _nested)
+    if operator.most == 1 and not inside.strip():
+        texts = []
+    if not operator.fewest <= len(texts) <= (operator.most or len(texts)):
+        found = f'{len(texts)} argument{"s" * (len(texts) != 1)}'
+        raise _Mistake(f'expected {name}({operator.arguments}), found {found}')
+    if operator.read is _nested:
+        return Call(name, tuple(_operand(argument, depth + 1) for argument in texts))
+    return Call(name, tuple(operator.read(_unquoted(argument)) for argument in texts))
+
+
+def _operand(text: str, depth: int) -> Expression:
+    bare = text.strip()
+    unquoted = _unquoted(text)
+    return _expression(bare, depth) if unquoted == bare else Literal(unquoted)
+
+
+def _unquoted(text: str) -> str:
+    """arguments: blanks go around them; quotes go, and keep what they hold."""
+    text = text.strip()
+    quote = text[:1]
+    if len(text) >= 2 and quote in ('"', "'") and text.find(quote, 1) == len(text) - 1:
+        return text[1:-1]
+    return text
+
+
+def _split(text: str, *, nested: bool) -> list[str]:
+    """The arguments between commas that stand in no quotes.
+
+    With ``nested``, nor in brackets: the arguments may be calls.
+    """
+    if not text.strip():
+        return []
+    arguments: list[str] = []
+    start = depth = offset = 0
+    at_start = True
+    while offset < len(text):
+        character = text[offset]
+        if at_start and character in '"\'':
+            offset = _after_quoted(text, offset)
+            at_start = False
+            continue
+        if character == ',' and depth == 0:
+            arguments.append(text[start:offset])
+            start = offset + 1
+        elif nested and character == '(':
+            depth += 1
+        elif nested and character == ')':
+            depth -= 1
+        at_start = character in ',(' if nested else character == ','
+        at_start = at_start or (character.isspace() and text[start:offset].isspace())
+        offset += 1
+    return [*arguments, text[start:]]
+
+
+def _after_quoted(text: str, offset: int) -> int:
+    """Behind the closing quote, if the argument ends there; else one further."""
+    close = text.find(text[offset], offset + 1)
+    if close >= 0 and text[close + 1 :].lstrip()[:1] in ('', ',', ')'):
+        return close + 1
+    return offset + 1
+
+
+def _number(text: str) -> int | float:
+    number = size(text)
+    if number is None:
+        raise _Mistake(
+            f'expected a number, found {text!r}',
+            'write 12, -3, 10.5 or 1e9; kB, MB, GB, TB, KiB, MiB, GiB and TiB may follow',
+        )
+    return number
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _network(text: str) -> str:
+    cidr = network(text)
+    if cidr is None:
+        raise _Mistake(f'expected a network such as 192.168.122.0/24, found {text!r}')
+    return cidr
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError, ValueError) as broken:
+        raise _Mistake(f'expected a regular expression, found {text!r}: {broken}') from None
+    return text
+
+
+def _nested(text: str) -> NoReturn:
+    raise AssertionError('expressions are read by _expression()')
+
+
+def _compares(holds: Callable[[int | float, int | float], bool]) -> Callable[[int | float], Test]:
+    def with_bound(bound: int | float) -> Test:
+        def test(text: str) -> bool:
+            number = decimal(text)
+            return number is not None and holds(number, bound)
+
+        return test
+
+    return with_bound
+
+
+def _in_range(low: int | float, high: int | float) -> Test:
+    def test(text: str) -> bool:
+        number = decimal(text)
+        return number is not None and low <= number <= high
+
+    return test
+
+
+def _one_of(*texts: str) -> Test:
+    return frozenset(texts).__contains__
+
+
+def _other_than(other: str) -> Test:
+    return other.__ne__
+
+
+def _within(*cidrs: str) -> Test:
+    return within(cidrs)
+
+
+def _searches(pattern: str) -> Test:
+    search = re.compile(pattern).search
+    return lambda text: search(text) is not None
+
+
+def _negated(expression: Expression) -> Test:
+    holds = test_of(expression)
+    return lambda text: not holds(text)
+
+
+def _all_of(*expressions: Expression) -> Test:
+    tests = tuple(map(test_of, expressions))
+    return lambda text: all(holds(text) for holds in tests)
+
+
+def _any_of(*expressions: Expression) -> Test:
+    tests = tuple(map(test_of, expressions))
+    return lambda text: any(holds(text) for holds in tests)
+
+
+OPERATORS = {
+    'gt': Operator('n', 1, 1, _number, _compares(lambda value, bound: value > bound)),
+    'ge': Operator('n', 1, 1, _number, _compares(lambda value, bound: value >= bound)),
+    'lt': Operator('n', 1, 1, _number, _compares(lambda value, bound: value < bound)),
+    'le': Operator('n', 1, 1, _number, _compares(lambda value, bound: value <= bound)),
+    'range': Operator('lo, hi', 2, 2, _number, _in_range),
+    'in': Operator('a, b, ...', 1, None, _text, _one_of),
+    'ne': Operator('a', 1, 1, _text, _other_than),
+    'network': Operator('cidr, ...', 1, None, _network, _within),
+    'regexp': Operator('re', 1, 1, _pattern, _searches),
+    'not': Operator('e', 1, 1, _nested, _negated),
+    'and': Operator('e, ...', 1, None, _nested, _all_of),
+    'or': Operator('e, ...', 1, None, _nested, _any_of),
+}
+
+
+def test_of(expression: Expression) -> Test:
+    """The predicate that an expression is of a fact's text; it never raises."""
+    if isinstance(expression, Literal):
+        return expression.text.__eq__
+    return OPERATORS[expression.operator].test(*expression.arguments)
+
+
+def _slips(term: Term) -> Sequence[str]:
+    """What is legal in a term but hardly meant."""
+    if not isinstance(term.expression, Literal):
+        return ()
+    looks = _LOOKS_LIKE_CALL.fullmatch(term.expression.text)
+    if not looks:
+        return ()
+    guess = _nearest(looks[1])
+    hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
+    return (f'{term.text!r} looks like a call of an unknown operator: {hint}',)
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), OPERATORS, n=1, cutoff=0.6)
+    return close[0] if close else ''

@@ -1,0 +1,197 @@
+"""The store's own record of machines and what they hold, in SQLite."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+from edeploylib.errors import FormatError, StoreError
+from edeploylib.generate import Entry
+from edeploylib.identity import Key, Machine
+from edeploylib.literal import read
+from edeploylib.select import Assignment, Decision
+from edeploylib.state import ProfileName
+
+# A section is a world of its own, in a ledger that several may share.
+# Entries are Python literals, as in the CMDB: JSON would make lists of tuples.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS machines (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    section TEXT NOT NULL,
+    name TEXT NOT NULL,
+    since REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS keys (
+    section TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    machine INTEGER NOT NULL REFERENCES machines (id),
+    PRIMARY KEY (section, kind, value)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS keys_of_machine ON keys (machine);
+CREATE TABLE IF NOT EXISTS assignments (
+    machine INTEGER PRIMARY KEY REFERENCES machines (id),
+    section TEXT NOT NULL,
+    profile TEXT NOT NULL,
+    status TEXT NOT NULL,
+    before TEXT,
+    after TEXT,
+    since REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS assignments_of_profile ON assignments (section, profile);
+CREATE TABLE IF NOT EXISTS unwritten (
+    section TEXT NOT NULL,
+    path TEXT NOT NULL,
+    text BLOB NOT NULL,
+    PRIMARY KEY (section, path)
+);
+PRAGMA user_version = 1;
+"""
+_VERSION = 1
+
+
+class Ledger:
+    """One section of the ledger, for the holder of the section's lock.
+
+    Raises StoreError, which names the file, wherever SQLite cannot go on.
+    """
+
+    def __init__(self, path: str, section: str) -> None:
+        self._path = path
+        self._section = section
+        with self._reported():
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self) -> None:
+        (version,) = self._db.execute('PRAGMA user_version').fetchone()
+        if version > _VERSION:
+            raise StoreError(
+                f'{self._path}: expected a ledger of version {_VERSION}, found {version}',
+                hint='it was written by a newer edeploy',
+            )
+        self._db.execute('PRAGMA synchronous = FULL')
+        if version < _VERSION:
+            self._db.executescript(f'BEGIN IMMEDIATE; {_SCHEMA} COMMIT;')
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f'the ledger {self._path}: {error}') from None
+
+    def _rows(self, query: str, *values: object) -> list[tuple[str, ...]]:
+        with self._reported():
+            return self._db.execute(query, values).fetchall()
+
+    def machines(self, keys: Iterable[Key]) -> list[Machine]:
+        """The machines that have one of the keys."""
+        ids: dict[str, None] = {}
+        for key in keys:
+            query = 'SELECT machine FROM keys WHERE section = ? AND kind = ? AND value = ?'
+            ids.update(dict.fromkeys(id for (id,) in self._rows(query, self._section, *key)))
+        return [self._machine(int(id)) for id in sorted(ids)]
+
+    def _machine(self, id: int) -> Machine:
+        ((name,),) = self._rows('SELECT name FROM machines WHERE id = ?', id)
+        keys = self._rows('SELECT kind, value FROM keys WHERE machine = ?', id)
+        return Machine(id, name, frozenset(Key(kind, value) for kind, value in keys))
+
+    def assignment(self, machine: Machine) -> Assignment | None:
+        found = self._assignments('machine = ?', machine.id)
+        return found[0] if found else None
+
+    def assignments(self, profile: ProfileName) -> list[Assignment]:
+        return self._assignments('section = ? AND profile = ?', self._section, profile)
+
+    def _assignments(self, where: str, *values: object) -> list[Assignment]:
+        query = (
+            'SELECT machine, profile, status, before, after FROM assignments '
+            f'WHERE {where} ORDER BY machine'
+        )
+        return [
+            Assignment(
+                int(machine),
+                ProfileName(profile),
+                status,
+                self._entry(before),
+                self._entry(after),
+            )
+            for machine, profile, status, before, after in self._rows(query, *values)
+        ]
+
+    def _entry(self, text: str | None) -> Entry | None:
+        return None if text is None else cast(Entry, read(text, self._path, FormatError))
+
+    def record(self, decision: Decision, texts: Mapping[str, bytes]) -> None:
+        """The commit point: the decision, and the texts that files are to have."""
+        with self._reported(), self._transaction():
+            id = self._learn(decision)
+            held = decision.changes.assignment
+            if held is not None:
+                self._db.execute(
+                    'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?)',
+                    (
+                        id,
+                        self._section,
+                        held.profile,
+                        held.status,
+                        None if held.before is None else repr(held.before),
+                        None if held.after is None else repr(held.after),
+                        time.time(),
+                    ),
+                )
+            self._db.executemany(
+                'INSERT OR REPLACE INTO unwritten VALUES (?, ?, ?)',
+                [(self._section, path, text) for path, text in texts.items()],
+            )
+
+    def _learn(self, decision: Decision) -> int:
+        machine = decision.identity.machine
+        if machine is None:
+            id = self._db.execute(
+                'INSERT INTO machines (section, name, since) VALUES (?, ?, ?)',
+                (self._section, decision.name, time.time()),
+            ).lastrowid
+            assert id is not None
+        else:
+            id = machine.id
+            if machine.name != decision.name:
+                self._db.execute('UPDATE machines SET name = ? WHERE id = ?', (decision.name, id))
+        moved = [key for key, _ in decision.identity.moved]
+        self._db.executemany(
+            'INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?)',
+            [(self._section, *key, id) for key in (*decision.identity.learned, *moved)],
+        )
+        return id
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute('BEGIN IMMEDIATE')
+        try:
+            yield
+            self._db.execute('COMMIT')
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute('ROLLBACK')
+            raise
+
+    def unwritten(self) -> dict[str, bytes]:
+        """The texts of files that a crash kept from being written, by path."""
+        query = 'SELECT path, text FROM unwritten WHERE section = ?'
+        with self._reported():
+            return dict(self._db.execute(query, (self._section,)).fetchall())
+
+    def written(self) -> None:
+        """All files have the texts that they are to have."""
+        with self._reported():
+            self._db.execute('DELETE FROM unwritten WHERE section = ?', (self._section,))

@@ -1,0 +1,73 @@
+"""One decision at a time, by a lock that the kernel drops with its holder."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from edeploylib.errors import LockTimeout, StoreError
+
+
+@contextmanager
+def locked(path: str, timeout: float, who: str) -> Iterator[None]:
+    """Hold the lock file for the block; the file says who holds it and since when.
+
+    Raises LockTimeout, which names the holder, when ``timeout`` seconds have
+    passed, and StoreError if the file cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+    except OSError as error:
+        raise StoreError(f'cannot open the lock file {path}: {error.strerror}') from None
+    try:
+        _acquire(descriptor, path, timeout)
+        _sign(descriptor, who)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: str, timeout: float) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        raise StoreError(f'cannot lock {path}: {error.strerror}') from None
+    if not _wait(descriptor, timeout):
+        holder = os.pread(descriptor, 200, 0).decode(errors='replace').strip()
+        raise LockTimeout(
+            f'the lock {path} was not free within {timeout:g} s: held by {holder or "another"}'
+        )
+
+
+def _wait(descriptor: int, timeout: float) -> bool:
+    """Wait for the kernel in a thread, which alone can be given up on."""
+    import threading
+
+    # A second descriptor of the same open file: a thread that gets the lock
+    # after its caller has gone drops it by closing the last one.
+    waiting = os.dup(descriptor)
+    acquired = threading.Event()
+
+    def wait() -> None:
+        try:
+            fcntl.flock(waiting, fcntl.LOCK_EX)
+            acquired.set()
+        except OSError:
+            pass  # never acquired: the caller's deadline says so
+        finally:
+            os.close(waiting)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return acquired.wait(timeout)
+
+
+def _sign(descriptor: int, who: str) -> None:
+    since = time.strftime('%Y-%m-%d %H:%M:%S')
+    by = f' for {who}' if who else ''
+    with suppress(OSError):  # a full disk keeps nobody from holding the lock
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f'pid {os.getpid()}{by} since {since}\n'.encode(), 0)

@@ -1,0 +1,79 @@
+"""A store without files, for tests and for trying a configuration."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from edeploylib.errors import LockTimeout
+from edeploylib.identity import Key, Machine
+from edeploylib.inventory import Inventory
+from edeploylib.select import Assignment, Decision
+from edeploylib.state import ProfileName
+from edeploylib.store.texts import Texts
+
+
+class MemoryStore:
+    """``files`` are the texts of CONFIGDIR by name; commits change them there."""
+
+    def __init__(self, files: Mapping[str, str], lock_timeout: float = 60) -> None:
+        self.files = dict(files)
+        self.inventories: dict[str, Inventory] = {}
+        self.names: dict[int, str] = {}
+        self.owners: dict[Key, int] = {}
+        self.held: dict[int, Assignment] = {}
+        self._lock = threading.Lock()
+        self._lock_timeout = lock_timeout
+
+    @contextmanager
+    def transaction(self, who: str = '') -> Iterator['MemoryTransaction']:
+        if not self._lock.acquire(timeout=self._lock_timeout):
+            raise LockTimeout(f'the store is in use since more than {self._lock_timeout:g} s')
+        try:
+            yield MemoryTransaction(self)
+        finally:
+            self._lock.release()
+
+
+class MemoryTransaction(Texts):
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(self._file)
+        self._store = store
+
+    def _file(self, name: str) -> bytes | None:
+        text = self._store.files.get(name)
+        return None if text is None else text.encode()
+
+    def machines(self, keys: Iterable[Key]) -> list[Machine]:
+        store = self._store
+        ids = sorted({store.owners[key] for key in keys if key in store.owners})
+        return [
+            Machine(id, store.names[id], frozenset(k for k, o in store.owners.items() if o == id))
+            for id in ids
+        ]
+
+    def assignment(self, machine: Machine) -> Assignment | None:
+        return self._store.held.get(machine.id)
+
+    def assignments(self, profile: ProfileName) -> list[Assignment]:
+        return [held for held in self._store.held.values() if held.profile == profile]
+
+    def save(self, inventory: Inventory) -> None:
+        self._store.inventories[inventory.sysname] = inventory
+
+    def commit(self, decision: Decision) -> None:
+        if decision.profile is None:
+            return
+        store, changes = self._store, decision.changes
+        machine = decision.identity.machine
+        id = machine.id if machine else len(store.names) + 1
+        store.names[id] = decision.name
+        moved = (key for key, _ in decision.identity.moved)
+        store.owners.update(dict.fromkeys([*decision.identity.learned, *moved], id))
+        if changes.state is not None:
+            store.files['state'] = changes.state.render()
+        for profile, cmdb in changes.cmdbs.items():
+            if cmdb.is_synthetic:
+                store.files[f'{profile}.cmdb.orig'] = cmdb.text
+            store.files[f'{profile}.cmdb'] = cmdb.render()
+        if changes.assignment is not None:
+            store.held[id] = changes.assignment._replace(machine=id)

@@ -1,0 +1,45 @@
+"""Numbers as the formats write them: plain decimals, and sizes with a unit."""
+
+import re
+
+UNITS = {
+    'kB': 1000,
+    'MB': 1000**2,
+    'GB': 1000**3,
+    'TB': 1000**4,
+    'KiB': 1024,
+    'MiB': 1024**2,
+    'GiB': 1024**3,
+    'TiB': 1024**4,
+}
+
+_INTEGER = re.compile(r'[+-]?[0-9]{1,4000}')
+_DECIMAL = re.compile(r'[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
+_SIZE = re.compile(r'([+-]?)([0-9]{1,30})(?:\.([0-9]{0,30}))?\s*(' + '|'.join(UNITS) + ')')
+# A longer text is no measure of anything, and slow to convert.
+_LONGEST = 4000
+
+
+def decimal(text: str) -> int | float | None:
+    """The number that a text is: ``12``, ``-3``, ``10.5``, ``1e9``; else None.
+
+    Not ``1_0``, ``nan``, ``inf`` or ``0x10``, which Python reads as numbers too.
+    """
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if len(text) <= _LONGEST and _DECIMAL.fullmatch(text):
+        return float(text)
+    return None
+
+
+def size(text: str) -> int | float | None:
+    """A finite ``decimal``, or one with a unit: ``256GiB`` is 256 * 1024**3."""
+    with_unit = _SIZE.fullmatch(text)
+    if not with_unit:
+        number = decimal(text)
+        return None if number in (float('inf'), float('-inf')) else number
+    sign, whole, fraction, unit = with_unit.groups(default='')
+    # In integers as far as it goes: 4.35 * 1000 is 4350 here.
+    scale: int = 10 ** len(fraction)
+    scaled, rest = divmod(int(sign + whole + fraction) * UNITS[unit], scale)
+    return scaled + rest / scale if rest else scaled

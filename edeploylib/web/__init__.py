@@ -1,0 +1,1 @@
+"""The WSGI applications: HTTP in and out, and nothing else."""
