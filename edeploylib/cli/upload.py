@@ -14,7 +14,7 @@ from edeploylib.store import FileStore
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog='upload.py',
-        description='Give a machine its profile as an upload does, and print its configure script.',
+        description='Give a machine its profile as an upload does; print its configure script.',
         epilog=f'exit status: {MATCH} done, {NO_MATCH} no profile can take it, {ERROR} error',
     )
     parser.add_argument(
