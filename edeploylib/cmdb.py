@@ -123,9 +123,10 @@ class Cmdb:
     def holders(self, claims: Iterable[Claim]) -> dict[int, int]:
         """The machine that holds each entry, by the entry's index.
 
-        An entry is the one that a claim means if it is as the claim left it,
-        or, where the operator has edited it since, if it still has what the
-        claim found there.  An entry has one holder, and a claim one entry.
+        An entry is the one that a claim means if it is as the claim left it;
+        or, where the operator has edited it since, if it still has all that the
+        claim found there, or all that the claim wrote there.  An entry has one
+        holder, and a claim one entry.
         """
         held: dict[int, int] = {}
         waiting: dict[str, list[Claim]] = {}
@@ -138,12 +139,20 @@ class Cmdb:
             if claims_of:
                 held[index] = claims_of.pop(0).machine
         for claim in (claim for left in waiting.values() for claim in left):
-            stable = _stable(claim)
-            for index, entry in enumerate(self.entries):
-                if stable and index not in held and _includes(entry, stable):
-                    held[index] = claim.machine
-                    break
+            index = self._edited_since(claim, held)
+            if index is not None:
+                held[index] = claim.machine
         return held
+
+    def _edited_since(self, claim: Claim, held: Mapping[int, int]) -> int | None:
+        items = [(name, value) for name, value in claim.after.items() if name != 'used']
+        found = {name: value for name, value in items if (name, value) in claim.before.items()}
+        wrote = {name: value for name, value in items if name not in found}
+        for mark in filter(None, (found, wrote)):
+            for index, entry in enumerate(self.entries):
+                if index not in held and _includes(entry, mark):
+                    return index
+        return None
 
     def give(self, index: int, variables: Mapping[str, Scalar]) -> 'Cmdb':
         """With the entry updated by a machine's variables and marked as used."""
@@ -237,14 +246,6 @@ def _same(left: Value, right: Value) -> bool:
 
 def _canonical(entry: Entry) -> str:
     return repr(sorted(entry.items()))
-
-
-def _stable(claim: Claim) -> Entry:
-    return {
-        name: value
-        for name, value in claim.before.items()
-        if name != 'used' and claim.after.get(name) == value
-    }
 
 
 def _shown(keys: Mapping[str, Scalar]) -> str:

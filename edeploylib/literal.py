@@ -15,7 +15,7 @@ from edeploylib.errors import FormatError, Place
 
 # The lines of Python's own parser; str.splitlines() knows more separators.
 _LINE_END = re.compile(r'\r\n|\r|\n')
-_LEADING = re.compile(r'\ufeff?[ \t\f\r\n]*')
+_LEADING = re.compile(r'\ufeff?(?:[ \t\f\r\n]|#[^\r\n]*)*')
 # Well under the interpreter's limit for turning an integer into text.
 _LARGEST_INT = 1 << 4096
 

@@ -1,0 +1,182 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edeploylib.cmdb import Claim, Cmdb, NoEntry
+from edeploylib.errors import CmdbError
+
+
+@pytest.mark.parametrize(
+    ('text', 'entries'),
+    [
+        ('[]', []),
+        ("[{'ip': '10.0.0.1', 'n': -1, 'm': [1, (2.5, None)], 'd': {'a': True}}]",
+         [{'ip': '10.0.0.1', 'n': -1, 'm': [1, (2.5, None)], 'd': {'a': True}}]),
+        ("generate({'ip': '10.0.0.1-2'})", [{'ip': '10.0.0.1'}, {'ip': '10.0.0.2'}]),
+        ("generate({'a': ('x', 'y')}) + [{'a': 'z'}]", [{'a': 'x'}, {'a': 'y'}, {'a': 'z'}]),
+        ("[{'a': 1}] + ([{'a': 2}] + generate({'a': 3}))\n+ [{'a': 4}]".replace('\n', ' '),
+         [{'a': 1}, {'a': 2}, {'a': 3}, {'a': 4}]),
+        ("# a comment\n\n  [{'a': 1}]", [{'a': 1}]),
+    ],
+)  # fmt: skip
+def test_every_form_is_read(text: str, entries: list[object]) -> None:
+    assert list(Cmdb.parse(text).entries) == entries
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'hp.cmdb: the file is empty'),
+        ('7', 'hp.cmdb:1:1: expected a list of entries, found a number'),
+        ("{'a': 1}", 'hp.cmdb:1:1: expected a list of entries, found a dict'),
+        ("[{'a': 1}, 7]", 'hp.cmdb:1:12: expected an entry, a dict'),
+        ("[{'a': 1}, x]", "hp.cmdb:1:12: expected a literal, found the name 'x'"),
+        ("[{'a': 1}] + 7", 'hp.cmdb:1:14: expected a list of entries, found a number'),
+        ("[{'a': 1}] * 3", 'hp.cmdb:1:1: expected a list of entries, found an operation'),
+        ('[{1: 2}]', 'hp.cmdb:1:3: expected a text as key, found a number'),
+        ("[{'a': open('x')}]", "hp.cmdb:1:8: expected a literal, found a call of 'open'"),
+        ('exec({})', "hp.cmdb:1:1: expected a list of entries, found a call of 'exec'"),
+        ('generate()', 'hp.cmdb:1:1: expected generate({...}) with one dict'),
+        ('generate({}, x=1)', 'hp.cmdb:1:1: expected generate({...}) with one dict'),
+        ('generate([1])', 'hp.cmdb:1:10: expected a dict as the argument of generate()'),
+        ("generate({'a': '1-9999999'})",
+         "hp.cmdb:1:10: 'a': '1-9999999' gives 9999999 entries, expected at most 1000000"),
+        ("[{'a': 1e999}]", 'hp.cmdb:1:8: the number is too large'),
+        ("[{'a': b'x'}]",
+         'hp.cmdb:1:8: expected a text, a number, True, False or None, found bytes'),
+        ("[{'a': 1}, {**b}]", "hp.cmdb:1:15: expected a text as key, found the name 'b'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(text: str, message: str) -> None:
+    with pytest.raises(CmdbError) as refused:
+        Cmdb.parse(text, 'hp.cmdb')
+    assert str(refused.value) == message
+
+
+def test_a_long_sum_is_read_or_refused_but_never_crashes() -> None:
+    try:
+        assert len(Cmdb.parse('[]' + " + [{'a': 1}]" * 5000)) == 5000
+    except CmdbError as error:
+        assert str(error) == '<cmdb>:1:1: nested too deep'
+
+
+LAB = """\
+# The lab, bottom to top.
+[ {'ip': '10.0.0.1',  'hostname': 'é1'},   # door side
+  {'ip': '10.0.0.2',  'hostname': 'é2'},\r
+  {'ip': '10.0.0.3',  'hostname': 'é3'} ]  # window side
+"""
+
+
+def test_giving_an_entry_changes_that_entry_alone() -> None:
+    """Comments, layout and order of the rest survive, line ends included."""
+    given_ = Cmdb.parse(LAB).give(1, {'mac': '52:54:00:88:17:3c'})
+    assert given_.render() == LAB.replace(
+        "{'ip': '10.0.0.2',  'hostname': 'é2'}",
+        "{'ip': '10.0.0.2', 'hostname': 'é2', 'mac': '52:54:00:88:17:3c', 'used': 1}",
+    )
+    assert given_.entries[1] == {
+        'ip': '10.0.0.2',
+        'hostname': 'é2',
+        'mac': '52:54:00:88:17:3c',
+        'used': 1,
+    }
+
+
+def test_a_long_entry_is_written_with_a_line_for_each_key() -> None:
+    cmdb = Cmdb.parse("[\n  {'ip': '10.0.0.1'},\n]").give(0, {'a': 'x' * 60, 'b': 2})
+    assert cmdb.render() == (
+        f"[\n  {{'ip': '10.0.0.1',\n   'a': '{'x' * 60}',\n   'b': 2,\n   'used': 1}},\n]"
+    )
+
+
+def test_several_entries_change_together() -> None:
+    cmdb = Cmdb.parse(LAB).give(2, {'x': 1}).give(0, {'y': 2})
+    assert Cmdb.parse(cmdb.render()).entries == cmdb.entries
+
+
+def test_a_synthetic_file_is_written_in_its_regular_form() -> None:
+    cmdb = Cmdb.parse("generate({'ip': '192.168.122.3-4'})").give(0, {'eth': 'eth0'})
+    assert cmdb.is_synthetic
+    assert cmdb.render() == (
+        "[\n {'ip': '192.168.122.3', 'eth': 'eth0', 'used': 1},\n {'ip': '192.168.122.4'}\n]\n"
+    )
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False)
+entries = st.lists(
+    st.dictionaries(st.text(max_size=5), scalars | st.lists(scalars) | st.tuples(scalars), max_size=4),
+    max_size=5,
+)
+
+
+@given(entries, st.data())
+def test_a_rendered_cmdb_parses_back(listed, data) -> None:
+    cmdb = Cmdb.of(listed)
+    if listed:
+        cmdb = cmdb.give(data.draw(st.integers(0, len(listed) - 1)), {'k': 'v'})
+    assert Cmdb.parse(cmdb.render()).entries == cmdb.entries
+
+
+FREE = {'ip': '10.0.0.1'}
+MINE = Claim(7, {'ip': '10.0.0.2'}, {'ip': '10.0.0.2', 'mac': 'm', 'used': 1})
+THEIRS = Claim(8, {'ip': '10.0.0.3'}, {'ip': '10.0.0.3', 'mac': 'n', 'used': 1})
+
+
+@pytest.mark.parametrize(
+    ('entries', 'variables', 'keys', 'expected'),
+    [
+        # 1. that M already holds
+        ([FREE, THEIRS.after, MINE.after], {'mac': 'm'}, {}, 2),
+        ([FREE, THEIRS.after, MINE.after], {'mac': 'other'}, {}, 2),
+        # ... though the operator has freed or edited it
+        ([FREE, MINE.before], {'mac': 'm'}, {}, 1),
+        ([FREE, {**MINE.after, 'note': 'x'}], {'mac': 'm'}, {}, 1),
+        # 2. includes all the variables
+        ([FREE, {'ip': 'a', 'mac': 'm'}], {'mac': 'm'}, {}, 1),
+        ([FREE, {'ip': 'a', 'mac': 'm', 'used': 1}], {'mac': 'm'}, {}, 1),
+        ([{'n': 2, 'used': 1}, FREE], {'n': '2'}, {}, 0),
+        ([FREE, {'ip': 'a', 'used': 1}], {}, {}, 0),
+        # 3. has no used
+        ([{'a': 1, 'used': 1}, {'a': 2, 'used': 0}, {'a': 3}], {'mac': 'm'}, {}, 1),
+        ([THEIRS.before, FREE], {'mac': 'm'}, {}, 1),
+        # 4. with keys only: used, but by no machine that the ledger knows
+        ([{'tag': 'T', 'used': 1}], {'tag': 'T', 'mac': 'm'}, {'tag': 'T'}, 0),
+        ([{'rack': 1, 'used': 1}, {'rack': 1}], {'rack': '1'}, {'rack': '1'}, 0),
+        ([{'rack': 1, 'ip': 'a'}, {'rack': 2}, {'rack': 1}], {'rack': '1', 'mac': 'm'}, {'rack': '1'}, 0),
+        # none
+        ([FREE], {'tag': 'TAG9'}, {'tag': 'TAG9'}, "no entry has tag='TAG9'"),
+        ([THEIRS.after], {'mac': 'n'}, {}, 'no entry left: 1 of 1 used'),
+        ([{'a': 1, 'used': 1}] * 3, {'mac': 'm'}, {}, 'no entry left: 3 of 3 used'),
+        ([], {}, {}, 'no entry left: 0 of 0 used'),
+        ([THEIRS.after], {'ip': '10.0.0.3', 'mac': 'm'}, {'ip': '10.0.0.3'},
+         "no entry has ip='10.0.0.3' and is free: 1 of 1 used"),
+    ],
+)  # fmt: skip
+def test_which_entry_a_machine_gets(entries, variables, keys, expected) -> None:
+    """In the order of the rules, and the reason where there is none."""
+    found = Cmdb.of(entries).find(variables, keys, MINE, [THEIRS])
+    assert found == (NoEntry(expected) if isinstance(expected, str) else expected)
+
+
+def test_equal_entries_are_held_one_by_one() -> None:
+    pool = {'rack': 1}
+    after = {'rack': 1, 'used': 1}
+    cmdb = Cmdb.of([after, after, pool])
+    claims = [Claim(1, pool, after), Claim(2, pool, after)]
+    assert cmdb.holders(claims) == {0: 1, 1: 2}
+    assert cmdb.find({'rack': '1'}, {'rack': '1'}, None, claims) == 2
+
+
+def test_a_release_restores_what_the_entry_was() -> None:
+    before = Cmdb.parse(LAB)
+    after = before.give(1, {'hostname': 'new', 'mac': 'm'})
+    claim = Claim(1, before.entries[1], after.entries[1])
+    assert Cmdb.parse(after.render()).release(claim).entries == before.entries
+
+
+def test_a_release_keeps_what_was_edited_since() -> None:
+    claim = Claim(1, {'ip': 'a', 'host': 'x'}, {'ip': 'a', 'host': 'x', 'mac': 'm', 'used': 1})
+    edited = Cmdb.of([{'ip': 'a', 'host': 'y', 'mac': 'm', 'used': 1, 'note': 'moved'}])
+    (entry,) = edited.release(claim).entries
+    assert entry == {'ip': 'a', 'host': 'y', 'note': 'moved'}
