@@ -139,9 +139,9 @@ class Cmdb:
             if claims_of:
                 held[index] = claims_of.pop(0).machine
         for claim in (claim for left in waiting.values() for claim in left):
-            index = self._edited_since(claim, held)
-            if index is not None:
-                held[index] = claim.machine
+            edited = self._edited_since(claim, held)
+            if edited is not None:
+                held[edited] = claim.machine
         return held
 
     def _edited_since(self, claim: Claim, held: Mapping[int, int]) -> int | None:

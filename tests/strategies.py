@@ -46,7 +46,9 @@ def number(text: str) -> Decimal | None:
         return None
 
 
-def _compared(operator: str, compare: Callable[[Decimal, Decimal], bool], bound: str) -> Expression:
+def _compared(
+    operator: str, compare: Callable[[Decimal, Decimal], bool], bound: str
+) -> Expression:
     def holds(text: str) -> bool:
         value = number(text)
         return value is not None and compare(value, Decimal(bound))
@@ -75,7 +77,9 @@ _calls = (
         (
             Expression('range(1, 2)', lambda v: number(v) is not None and 1 <= number(v) <= 2),
             Expression('in(1, "vda", \'2.5\')', lambda v: v in ('1', 'vda', '2.5')),
-            Expression('in("", "$d", "gt(1)", "10.0.0.7")', lambda v: v in ('', '$d', 'gt(1)', '10.0.0.7')),
+            Expression(
+                'in("", "$d", "gt(1)", "10.0.0.7")', lambda v: v in ('', '$d', 'gt(1)', '10.0.0.7')
+            ),
             Expression('ne(vda)', lambda v: v != 'vda'),
             Expression('ne("")', lambda v: v != ''),
             Expression('regexp(^vd(a|b))', lambda v: v.startswith(('vda', 'vdb'))),

@@ -103,9 +103,17 @@ def test_a_synthetic_file_is_written_in_its_regular_form() -> None:
     )
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 entries = st.lists(
-    st.dictionaries(st.text(max_size=5), scalars | st.lists(scalars) | st.tuples(scalars), max_size=4),
+    st.dictionaries(
+        st.text(max_size=5), scalars | st.lists(scalars) | st.tuples(scalars), max_size=4
+    ),
     max_size=5,
 )
 

@@ -56,7 +56,8 @@ def test_lists_and_tuples_of_scalars_give_their_items_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    'constant', [7, None, True, 1.5, 'x', {'a': '1-3'}, [{'a': '1-3'}], ({'a': 1}, 2), [], [[1, 2]]]
+    'constant',
+    [7, None, True, 1.5, 'x', {'a': '1-3'}, [{'a': '1-3'}], ({'a': 1}, 2), [], [[1, 2]]],
 )
 def test_all_else_is_constant(constant) -> None:
     """A copy for each entry, so that they share nothing."""

@@ -90,9 +90,7 @@ def test_an_odd_value_leaves_its_fact_out(value: str, reason: str) -> None:
     """One odd value must not keep a rack from being installed."""
     found = Inventory.parse(f'[["a", "b", "c", {value}], {json.dumps(DISK)}]')
     assert found.facts == (DISK,)
-    assert found.warnings == (
-        f"fact [0] ('a', 'b', 'c') left out: its value is {reason}",
-    )
+    assert found.warnings == (f"fact [0] ('a', 'b', 'c') left out: its value is {reason}",)
 
 
 def test_values_keep_their_type_and_names_become_texts() -> None:

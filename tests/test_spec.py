@@ -49,9 +49,15 @@ def spec_of(value: str) -> str:
         ("[('é', 'b', 'c', 1 + 1)]", 'hp.specs:1:18: expected a literal, found an operation'),
         (spec_of('$'), "hp.specs:1:18: '$': expected the name of a variable after '$'"),
         (spec_of('$$'), "hp.specs:1:18: '$$': expected the name of a variable after '$'"),
-        (spec_of('$=gt(1)'), "hp.specs:1:18: '$=gt(1)': expected the name of a variable after '$'"),
+        (
+            spec_of('$=gt(1)'),
+            "hp.specs:1:18: '$=gt(1)': expected the name of a variable after '$'",
+        ),
         (spec_of('gt()'), "hp.specs:1:18: 'gt()': expected gt(n), found 0 arguments"),
-        (spec_of('range(1)'), "hp.specs:1:18: 'range(1)': expected range(lo, hi), found 1 argument"),
+        (
+            spec_of('range(1)'),
+            "hp.specs:1:18: 'range(1)': expected range(lo, hi), found 1 argument",
+        ),
         (
             spec_of('range(1, 2, 3)'),
             "hp.specs:1:18: 'range(1, 2, 3)': expected range(lo, hi), found 3 arguments",
@@ -86,7 +92,10 @@ def spec_of(value: str) -> str:
             'hp.specs:1:18: not a Python literal: unterminated string literal (detected at line 1)',
         ),
         (b"[\n('a', 'b', 'c', '\xff')]", 'hp.specs:2: expected UTF-8, found byte 0xff'),
-        ('[\0]', 'hp.specs:1:1: not a Python literal: source code string cannot contain null bytes'),
+        (
+            '[\0]',
+            'hp.specs:1:1: not a Python literal: source code string cannot contain null bytes',
+        ),
         ('-' * 100_000 + '1', 'hp.specs:1:1: nested too deep'),
     ],
 )
@@ -94,7 +103,10 @@ def test_a_mistake_is_told_with_its_place(text: str | bytes, message: str) -> No
     """File, line and column, what was expected and what was found."""
     with pytest.raises(SpecError) as refused:
         Spec.parse(text, 'hp.specs')
-    assert str(refused.value).replace('cannot contain null characters', 'cannot contain null bytes') == message
+    assert (
+        str(refused.value).replace('cannot contain null characters', 'cannot contain null bytes')
+        == message
+    )
 
 
 def test_a_report_has_the_line_a_caret_and_a_hint() -> None:
@@ -204,7 +216,11 @@ def test_a_spec_of_tuples_is_the_one_of_their_text(spec) -> None:
     assert Spec.parse(repr(rules)) == Spec.of(rules)
 
 
-@given(st.sampled_from([*OPERATORS, 'foo', '']), st.text(max_size=30), st.sampled_from(['', '$v=', '$']))
+@given(
+    st.sampled_from([*OPERATORS, 'foo', '']),
+    st.text(max_size=30),
+    st.sampled_from(['', '$v=', '$']),
+)
 def test_no_other_exception_leaves_a_term(name: str, inside: str, prefix: str) -> None:
     """And a test that could be read never raises either, on any value."""
     try:
@@ -226,7 +242,9 @@ def test_no_other_exception_leaves_parse(text) -> None:
         assert error.report()
 
 
-@pytest.mark.parametrize('rules', [None, 7, 'abcd', [('a', 'b')], [7], ['abcd'], [(1, 2, 3, None)]])
+@pytest.mark.parametrize(
+    'rules', [None, 7, 'abcd', [('a', 'b')], [7], ['abcd'], [(1, 2, 3, None)]]
+)
 def test_a_list_that_is_no_spec_is_refused(rules) -> None:
     with pytest.raises(SpecError):
         Spec.of(rules)

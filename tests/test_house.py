@@ -1,0 +1,166 @@
+"""How the house is built, kept so."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+PURE = [
+    'errors',
+    'literal',
+    'units',
+    'address',
+    'inventory',
+    'spec',
+    'match',
+    'generate',
+    'cmdb',
+    'state',
+    'identity',
+    'select',
+    'script',
+]
+FORBIDDEN = {
+    'os',
+    'time',
+    'logging',
+    'random',
+    'io',
+    'pathlib',
+    'tempfile',
+    'shutil',
+    'subprocess',
+}
+
+# What each room may use; a room may always use itself.
+ROOMS = {
+    'errors': '',
+    'literal': 'errors',
+    'units': '',
+    'address': '',
+    'inventory': 'errors literal',
+    'spec': 'errors literal units address',
+    'match': 'errors inventory spec',
+    'generate': 'errors literal',
+    'cmdb': 'errors literal generate inventory',
+    'state': 'errors literal',
+    'identity': 'errors inventory',
+    'select': 'errors literal generate inventory spec match cmdb state identity',
+    'script': 'literal',
+    'settings': 'errors address units',
+    'store': 'errors literal generate inventory spec cmdb state identity select settings',
+    'service': 'inventory script select settings store',
+    'web': 'errors address inventory service settings store',
+    'node': '',
+    'cli': 'errors inventory match select service settings spec store',
+}
+
+
+def modules(room: str) -> list[Path]:
+    path = ROOT / 'edeploylib' / room
+    return sorted(path.glob('*.py')) if path.is_dir() else [path.with_suffix('.py')]
+
+
+def imports(path: Path) -> set[str]:
+    """The dotted names that a module imports, but for its __main__ block."""
+    tree = ast.parse(path.read_text())
+    tree.body = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.If) and '__main__' in ast.dump(node))
+    ]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f'{node.module}.{alias.name}' for alias in node.names}
+    return found
+
+
+def test_all_rooms_are_listed() -> None:
+    there = {p.stem for p in (ROOT / 'edeploylib').iterdir() if p.suffix == '.py' or p.is_dir()}
+    assert there - {'__init__', '__pycache__'} == set(ROOMS)
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_a_room_uses_those_below_it(room: str) -> None:
+    used = {
+        name.split('.')[1]
+        for path in modules(room)
+        for name in imports(path)
+        if name.startswith('edeploylib.')
+    }
+    assert used - {room} <= set(ROOMS[room].split())
+
+
+@pytest.mark.parametrize('room', PURE)
+def test_a_pure_room_touches_nothing(room: str) -> None:
+    """No system, clock, log or chance; and it opens no file."""
+    (path,) = modules(room)
+    assert {name.split('.')[0] for name in imports(path)}.isdisjoint(FORBIDDEN)
+    names = {
+        node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)
+    }
+    assert names.isdisjoint({'open', 'eval', 'exec', 'print', 'input'})
+
+
+def test_nothing_is_evaluated_anywhere() -> None:
+    for path in ROOT.glob('edeploylib/**/*.py'):
+        names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
+        assert names.isdisjoint({'eval', 'exec', 'compile'}), path
+
+
+def test_the_machine_needs_the_standard_library_alone() -> None:
+    used = {name.split('.')[0] for path in modules('node') for name in imports(path)}
+    assert used - {'__future__'} <= sys.stdlib_module_names
+
+
+def loaded(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, '-c', f'{code}\nimport sys; print(*sys.modules)'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_one_room_loads_no_other() -> None:
+    found = loaded('import edeploylib.state')
+    assert {name for name in found if name.startswith('edeploylib')} == {
+        'edeploylib',
+        'edeploylib.errors',
+        'edeploylib.literal',
+        'edeploylib.state',
+    }
+
+
+def test_netaddr_is_loaded_by_the_first_test_of_an_address() -> None:
+    match = (
+        'from edeploylib.match import match\n'
+        "match([('a', 'x', 'c', 'network(10.0.0.0/8)')], [('a', '{}', 'c', '10.0.0.1')])"
+    )
+    assert 'netaddr' not in loaded(match.format('y'))
+    assert 'netaddr' in loaded(match.format('x'))
+
+
+def test_the_programs_of_cgi_bin_are_thin() -> None:
+    for path in (ROOT / 'cgi-bin').iterdir():
+        assert len(path.read_text().splitlines()) < 15
+
+
+@pytest.mark.parametrize(
+    'command',
+    [('ruff', 'check', '.'), ('ruff', 'format', '--check', '.'), ('mypy',)],
+    ids=' '.join,
+)
+def test_checkers_are_content(command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, '-m', *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

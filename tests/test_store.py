@@ -1,0 +1,479 @@
+"""What a machine is given, on both stores: who holds what, and what the files say after."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from conftest import Deployment
+from edeploylib.errors import (
+    CmdbError,
+    EdeployError,
+    IdentityConflict,
+    LockTimeout,
+    MissingFile,
+    SearchLimitExceeded,
+    SpecError,
+    StateError,
+    StoreError,
+)
+from edeploylib.inventory import Inventory
+from edeploylib.select import Decision, fail, select
+from edeploylib.store import FileStore, MemoryStore, Store
+
+VM = "[('disk', '$disk', 'size', 'gt(4)'), ('network', '$eth', 'serial', '$mac')]"
+HOSTS = "[{'host': 'h1'}, {'host': 'h2'}]"
+
+
+def machine(number: int, *more: tuple[object, ...], size: str = '10') -> Inventory:
+    return Inventory.of(
+        [
+            ('system', 'product', 'serial', f'SERIAL{number}'),
+            ('disk', 'vda', 'size', size),
+            ('network', 'eth0', 'serial', f'02:00:00:00:00:{number:02x}'),
+            *more,
+        ]
+    )
+
+
+class World:
+    """A store of either kind, with its configuration's texts."""
+
+    def __init__(self, store: Store, texts: Callable[[], Mapping[str, str]]) -> None:
+        self.store = store
+        self.texts = texts
+
+    def upload(self, inventory: Inventory) -> Decision:
+        with self.store.transaction('a test') as world:
+            decision = select(inventory, world)
+            world.commit(decision)
+            return decision
+
+    def report(self, inventory: Inventory, profile: str) -> Decision:
+        with self.store.transaction() as world:
+            decision = fail(inventory, profile, world)
+            world.commit(decision)
+            return decision
+
+
+@pytest.fixture(params=['memory', 'files'])
+def make(request: pytest.FixtureRequest, empty: Deployment) -> Callable[..., World]:
+    def world(**files: str) -> World:
+        if request.param == 'files':
+            empty.write(**files)
+            return World(empty.store, empty.texts)
+        store = MemoryStore({name.replace('_', '.'): text for name, text in files.items()})
+        return World(store, lambda: store.files)
+
+    return world
+
+
+def lab(make: Callable[..., World], **changes: str) -> World:
+    files = {
+        'state': "[('vm', 2)]",
+        'vm_specs': VM,
+        'vm_configure': 'pass',
+        'vm_cmdb': HOSTS,
+        **changes,
+    }
+    return make(**{name: text for name, text in files.items() if text is not None})
+
+
+def test_a_machine_gets_its_profile_its_entry_and_a_unit(make) -> None:
+    world = lab(make)
+    decision = world.upload(machine(1))
+    assert decision.profile == 'vm'
+    assert decision.variables == {
+        'disk': 'vda',
+        'eth': 'eth0',
+        'mac': '02:00:00:00:00:01',
+        'host': 'h1',
+        'used': 1,
+    }
+    assert world.texts()['state'] == "[('vm', 1)]"
+    assert world.texts()['vm.cmdb'].endswith(" {'host': 'h2'}]")
+
+
+def test_the_same_machine_gets_the_same_answer_and_consumes_nothing(make) -> None:
+    """A lost reply, a retry, a reboot: even when the quota is spent."""
+    world = lab(make, state="[('vm', 1)]")
+    first = world.upload(machine(1))
+    texts = dict(world.texts())
+    for _ in range(3):
+        again = world.upload(machine(1))
+        assert (again.profile, again.variables) == (first.profile, first.variables)
+        assert world.texts() == texts
+    assert texts['state'] == "[('vm', 0)]"
+
+
+def test_another_machine_gets_another_entry_until_none_is_left(make) -> None:
+    world = lab(make, state="[('vm', '*')]")
+    assert [world.upload(machine(n)).variables['host'] for n in (1, 2)] == ['h1', 'h2']
+    refused = world.upload(machine(3))
+    assert refused.profile is None
+    assert [str(reason) for reason in refused.refusals] == [
+        'vm: its CMDB has no entry for it: no entry left: 2 of 2 used'
+    ]
+
+
+def test_refusals_stand_in_the_order_of_the_state(make) -> None:
+    """And a spent quota skips a profile without reading it."""
+    world = lab(
+        make,
+        state="[('spent', 0), ('big', 1), ('vm', 1)]",
+        spent_specs='broken',
+        big_specs="[('disk', '$d', 'size', 'gt(1000)')]",
+        big_configure='pass',
+        vm_cmdb='[]',
+    )
+    refused = world.upload(machine(1))
+    assert refused.explanation().splitlines() == [
+        'no profile can take SERIAL1-02-00-00-00-00-01:',
+        '  spent: its quota is spent',
+        '  big: its spec does not match',
+        '  vm: its CMDB has no entry for it: no entry left: 0 of 0 used',
+    ]
+
+
+def test_a_state_without_profiles_takes_nobody(make) -> None:
+    refused = lab(make, state='[]').upload(machine(1))
+    assert refused.explanation().endswith(':\n  the state lists no profile')
+
+
+def test_a_failure_report_gives_the_quota_back_once_and_keeps_the_entry(make) -> None:
+    world = lab(make, state="[('vm', 1)]")
+    world.upload(machine(1))
+    assert (
+        world.report(machine(1), 'vm').note == "the failure of 'vm' is noted, its quota given back"
+    )
+    assert world.texts()['state'] == "[('vm', 1)]"
+    assert world.report(machine(1), 'vm').note == "ignored: the failure of 'vm' is known already"
+    assert world.texts()['state'] == "[('vm', 1)]"
+    assert world.upload(machine(2)).variables['host'] == 'h2'
+    assert world.upload(machine(1)).profile is None
+
+
+def test_a_failed_machine_comes_back_to_its_entry_for_a_unit(make) -> None:
+    world = lab(make)
+    world.upload(machine(1))
+    world.report(machine(1), 'vm')
+    assert world.upload(machine(1)).variables['host'] == 'h1'
+    assert world.texts()['state'] == "[('vm', 1)]"
+
+
+@pytest.mark.parametrize(
+    ('number', 'profile', 'note'),
+    [
+        (1, 'hp', "ignored: this machine holds profile 'vm', not 'hp'"),
+        (1, '../x\n', "ignored: this machine holds profile 'vm', not '../x\\n'"),
+        (2, 'vm', "ignored: this machine holds no profile, not 'vm'"),
+    ],
+)
+def test_any_other_failure_report_changes_nothing(make, number, profile, note) -> None:
+    world = lab(make)
+    world.upload(machine(1))
+    before = dict(world.texts())
+    assert world.report(machine(number), profile).note == note
+    assert world.texts() == before
+    assert world.upload(machine(2)).variables['host'] == 'h2'
+
+
+def test_a_failure_report_of_a_profile_without_limit_hands_out_nothing(make) -> None:
+    world = lab(make, state="[('vm', '*')]")
+    world.upload(machine(1))
+    before = dict(world.texts())
+    world.report(machine(1), 'vm')
+    assert world.texts() == before
+
+
+def test_a_machine_that_moves_gives_back_its_unit_and_its_entry(make) -> None:
+    """The old profile's CMDB is as it was."""
+    world = lab(
+        make,
+        state="[('big', 1), ('vm', 2)]",
+        big_specs="[('disk', '$d', 'size', 'gt(100)')]",
+        big_configure='pass',
+    )
+    world.upload(machine(1))
+    assert world.texts()['state'] == "[('big', 1), ('vm', 1)]"
+    assert world.upload(machine(1, size='200')).profile == 'big'
+    assert world.texts()['state'] == "[('big', 0), ('vm', 2)]"
+    assert world.texts()['vm.cmdb'] == HOSTS
+    assert world.upload(machine(2)).variables['host'] == 'h1'
+
+
+def test_a_machine_whose_key_changes_moves_to_the_keys_entry(make) -> None:
+    """Within one CMDB: the former entry is released."""
+    world = lab(
+        make,
+        vm_specs="[('case', 'tag', 'is', '$$tag')]",
+        vm_cmdb="[{'tag': 'A', 'host': 'a'}, {'tag': 'B', 'host': 'b'}]",
+    )
+    assert world.upload(machine(1, ('case', 'tag', 'is', 'A'))).variables['host'] == 'a'
+    assert world.upload(machine(1, ('case', 'tag', 'is', 'B'))).variables['host'] == 'b'
+    assert world.texts()['vm.cmdb'] == (
+        "[{'tag': 'A', 'host': 'a'}, {'tag': 'B', 'host': 'b', 'used': 1}]"
+    )
+    assert world.texts()['state'] == "[('vm', 1)]"
+
+
+def test_a_swapped_card_changes_nothing_but_the_address(make) -> None:
+    world = lab(make)
+    world.upload(machine(1))
+    swapped = [*machine(1).facts[:2], ('network', 'eth0', 'serial', '02:00:00:00:00:99')]
+    again = world.upload(Inventory.of(swapped))
+    assert (again.variables['host'], again.variables['mac']) == ('h1', '02:00:00:00:00:99')
+    assert world.texts()['state'] == "[('vm', 1)]"
+    assert world.upload(Inventory.of(swapped[1:])).variables['host'] == 'h1'
+
+
+def test_a_known_card_in_another_machine_is_a_conflict(make) -> None:
+    world = lab(make)
+    world.upload(machine(1))
+    before = dict(world.texts())
+    with pytest.raises(IdentityConflict, match=r"of machine 1 \(SERIAL1-.*'/SERIAL2' is not"):
+        world.upload(
+            Inventory.of([*machine(2).facts[:2], ('network', 'e', 'serial', '02:00:00:00:00:01')])
+        )
+    assert world.texts() == before
+
+
+def test_a_synthetic_cmdb_is_written_out_and_its_original_kept(make) -> None:
+    original = "generate({'ip': '192.168.122.3-7', 'hostname': 'host03-07'})"
+    world = lab(make, vm_cmdb=original)
+    world.upload(machine(1))
+    assert world.texts()['vm.cmdb.orig'] == original
+    assert world.texts()['vm.cmdb'].count('hostname') == 5
+    assert world.upload(machine(2)).variables['hostname'] == 'host04'
+    assert world.texts()['vm.cmdb.orig'] == original
+
+
+def test_an_entry_used_before_the_ledger_existed_is_taken_over(make) -> None:
+    """By the machine whose variables it includes."""
+    used = "{'host': 'h2', 'disk': 'vda', 'eth': 'eth0', 'mac': '02:00:00:00:00:01', 'used': 1}"
+    world = lab(make, vm_cmdb=f"[{{'host': 'h1'}}, {used}]")
+    assert world.upload(machine(1)).variables['host'] == 'h2'
+    assert world.upload(machine(2)).variables['host'] == 'h1'
+
+
+def test_a_profile_without_cmdb_gives_the_variables_alone(make) -> None:
+    decision = lab(make, vm_cmdb=None).upload(machine(1))
+    assert decision.variables == {'disk': 'vda', 'eth': 'eth0', 'mac': '02:00:00:00:00:01'}
+
+
+@pytest.mark.parametrize(
+    ('changes', 'error', 'message'),
+    [
+        ({'state': None}, MissingFile, 'no state: .*state does not exist'),
+        ({'state': 'x'}, StateError, 'state:1:1: expected a list of profiles'),
+        ({'vm_specs': None}, MissingFile, "profile 'vm' has quota but no spec: .*vm.specs"),
+        ({'vm_specs': '[('}, SpecError, r'vm.specs:1:2: .*never closed'),
+        (
+            {'vm_configure': None},
+            MissingFile,
+            "'vm' has quota but no configure script: .*configure",
+        ),
+        ({'vm_cmdb': ''}, CmdbError, 'vm.cmdb: the file is empty'),
+        ({'vm_cmdb': '[7]'}, CmdbError, 'vm.cmdb:1:2: expected an entry'),
+    ],
+)
+def test_a_broken_file_stops_the_selection(make, changes, error, message: str) -> None:
+    """Never silently the next profile."""
+    others = {'ok_specs': '[]', 'ok_configure': 'pass'}
+    world = lab(make, **{'state': "[('vm', 1), ('ok', 1)]", **others, **changes})
+    before = dict(world.texts())
+    with pytest.raises(error, match=message):
+        world.upload(machine(1))
+    assert world.texts() == before
+
+
+def test_giving_up_never_lets_the_next_profile_have_the_machine(make) -> None:
+    rules = [('disk', f'$a{i}', f'$b{i}', f'$c{i}') for i in range(41)]
+    disks = [('disk', f'sd{i}', 'size', '1') for i in range(40)]
+    world = lab(
+        make, state="[('hard', 1), ('vm', 1)]", hard_specs=repr(rules), hard_configure='pass'
+    )
+    try:
+        assert world.upload(Inventory.of(disks)).profile is None
+    except SearchLimitExceeded as gave_up:
+        assert str(gave_up).startswith("profile 'hard': gave up after")
+
+
+# The store of files.
+
+
+def test_the_inventory_is_saved_under_the_machines_name(empty: Deployment) -> None:
+    with empty.store.transaction() as world:
+        world.save(machine(1))
+    saved = (empty.hw / 'SERIAL1-02-00-00-00-00-01.hw').read_text()
+    assert Inventory.parse(saved) == machine(1)
+
+
+def files_lab(empty: Deployment) -> World:
+    empty.write(state="[('vm', 2)]", vm_specs=VM, vm_configure='pass', vm_cmdb=HOSTS)
+    return World(empty.store, empty.texts)
+
+
+def test_files_keep_their_mode_and_links(empty: Deployment) -> None:
+    world = files_lab(empty)
+    kept = empty.root / 'elsewhere'
+    (empty.config / 'state').rename(kept)
+    kept.chmod(0o640)
+    (empty.config / 'state').symlink_to(kept)
+    world.upload(machine(1))
+    assert (empty.config / 'state').is_symlink()
+    assert kept.read_text() == "[('vm', 1)]"
+    assert kept.stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(empty.config)) == ['state', 'vm.cmdb', 'vm.configure', 'vm.specs']
+
+
+def test_sections_are_separate_worlds_in_one_ledger(empty: Deployment) -> None:
+    world = files_lab(empty)
+    world.upload(machine(1))
+    other = FileStore(empty.settings._replace(section='OTHER'))
+    again = World(other, empty.texts).upload(machine(1))
+    assert again.variables['host'] == 'h1'
+    assert empty.texts()['state'] == "[('vm', 0)]"
+
+
+def test_what_a_crash_left_unwritten_is_written_by_the_next(empty: Deployment) -> None:
+    """A holder that dies right behind the commit of the ledger."""
+    world = files_lab(empty)
+    before = empty.texts()
+    child = (
+        'import os, sqlite3, sys\n'
+        'sys.path.insert(0, "tests")\n'
+        'from test_store import World, machine\n'
+        'from edeploylib.settings import Settings\n'
+        'from edeploylib.store import FileStore\n'
+        'sys.addaudithook(lambda event, args: event == "os.rename" and os._exit(9))\n'
+        'World(FileStore(Settings.load(sys.argv[1])), dict).upload(machine(1))\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', child, empty.conf], cwd=Path(__file__).parent.parent, check=False
+    )
+    assert done.returncode == 9
+    assert empty.texts() == {**before, '.vm.cmdb.new': empty.texts()['.vm.cmdb.new'],
+                             '.state.new': empty.texts()['.state.new']}  # fmt: skip
+    assert world.upload(machine(2)).variables['host'] == 'h2'
+    assert empty.texts()['state'] == "[('vm', 0)]"
+    assert world.upload(machine(1)).variables['host'] == 'h1'
+    assert sorted(os.listdir(empty.config)) == ['state', 'vm.cmdb', 'vm.configure', 'vm.specs']
+
+
+def test_a_holder_of_the_lock_is_named_to_those_who_wait(empty: Deployment) -> None:
+    files_lab(empty)
+    impatient = FileStore(empty.settings._replace(lock_timeout=0.2))
+    with empty.store.transaction('10.0.0.7'):
+        with pytest.raises(LockTimeout) as refused, impatient.transaction():
+            pass
+    assert f'not free within 0.2 s: held by pid {os.getpid()} for 10.0.0.7 since 20' in str(
+        refused.value
+    )
+
+
+def test_who_waits_gets_the_lock_when_it_is_free(empty: Deployment) -> None:
+    """And one who gave up does not keep it."""
+    files_lab(empty)
+    order = []
+
+    def wait(timeout: float, name: str) -> None:
+        try:
+            with FileStore(empty.settings._replace(lock_timeout=timeout)).transaction():
+                order.append(name)
+        except LockTimeout:
+            order.append(f'{name} gave up')
+
+    with empty.store.transaction():
+        early = threading.Thread(target=wait, args=(0.1, 'early'))
+        late = threading.Thread(target=wait, args=(60, 'late'))
+        early.start()
+        early.join()
+        late.start()
+        time.sleep(0.1)
+        order.append('holder')
+    late.join()
+    assert order == ['early gave up', 'holder', 'late']
+
+
+def test_many_processes_never_share_an_entry(empty: Deployment) -> None:
+    hosts = repr([{'host': f'h{n}'} for n in range(12)])
+    empty.write(state="[('vm', 10)]", vm_specs=VM, vm_configure='pass', vm_cmdb=hosts)
+    child = (
+        'import sys; sys.path.insert(0, "tests")\n'
+        'from test_store import World, machine\n'
+        'from edeploylib.settings import Settings\n'
+        'from edeploylib.store import FileStore\n'
+        'world = World(FileStore(Settings.load(sys.argv[1])), dict)\n'
+        'for n in range(*map(int, sys.argv[2:])):\n'
+        '    print(n, world.upload(machine(n)).variables.get("host"), flush=True)\n'
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, '-c', child, empty.conf, str(first), str(first + 5)],
+            cwd=Path(__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for first in (1, 4, 7, 10)
+    ]
+    answers = [line for one in children for line in one.communicate()[0].splitlines()]
+    assert len(answers) == 20
+    by_machine = dict(line.split() for line in answers)
+    assert len(set(answers)) == len(by_machine) == 14
+    hosts_given = [host for host in by_machine.values() if host != 'None']
+    assert len(hosts_given) == len(set(hosts_given)) == 10
+    assert empty.texts()['state'] == "[('vm', 0)]"
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'HWDIR': '/nonexistent', 'LEDGER': 'ledger'}, 'cannot write /nonexistent/'),
+        (
+            {'LOCKFILE': '/nonexistent/lock'},
+            'cannot open the lock file /nonexistent/lock: No such',
+        ),
+        ({'LEDGER': '/nonexistent/ledger'}, 'the ledger /nonexistent/ledger: unable to open'),
+    ],
+)
+def test_what_the_server_lacks_is_named(empty: Deployment, changes, message: str) -> None:
+    files_lab(empty)
+    empty.configure(**changes)
+    with pytest.raises(StoreError, match=message), empty.store.transaction() as world:
+        world.save(machine(1))
+
+
+def test_a_ledger_that_is_none_is_an_error_and_not_an_empty_one(empty: Deployment) -> None:
+    world = files_lab(empty)
+    (empty.hw / 'ledger.sqlite').write_text(
+        'this is no database, but long enough to be looked at' * 9
+    )
+    with pytest.raises(StoreError, match='ledger.sqlite: file is not a database'):
+        world.upload(machine(1))
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(empty: Deployment) -> None:
+    world = files_lab(empty)
+    world.upload(machine(1))
+    with sqlite3.connect(empty.hw / 'ledger.sqlite') as db:
+        db.execute('PRAGMA user_version = 99')
+    db.close()
+    with pytest.raises(StoreError, match='expected a ledger of version 1, found 99'):
+        world.upload(machine(1))
+
+
+def test_an_unreadable_file_is_an_error_and_not_a_missing_one(empty: Deployment) -> None:
+    world = files_lab(empty)
+    (empty.config / 'vm.cmdb').unlink()
+    (empty.config / 'vm.cmdb').mkdir()
+    with pytest.raises(EdeployError, match='cannot read .*vm.cmdb: Is a directory'):
+        world.upload(machine(1))
+    assert json.loads(empty.texts()['state'].replace('(', '[').replace(')', ']').replace("'", '"'))
