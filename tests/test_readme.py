@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from docutils.core import publish_string
 
 from conftest import CONFIG, ROOT
 from edeploylib.cmdb import Cmdb
@@ -27,6 +28,13 @@ def named(name: str) -> str:
     )
     assert found
     return textwrap.dedent(found[1]).strip() + '\n'
+
+
+@pytest.mark.parametrize('name', ['README.rst', 'CHANGELOG.rst'])
+def test_the_pages_are_sound(name: str) -> None:
+    """As docutils reads them, without a warning."""
+    strict = {'report_level': 2, 'halt_level': 2, 'input_encoding': 'utf-8'}
+    publish_string((ROOT / name).read_text(), writer='html5', settings_overrides=strict)
 
 
 def test_the_examples_of_the_library() -> None:
