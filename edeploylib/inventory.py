@@ -29,14 +29,17 @@ class Inventory:
     ``warnings`` holds a line for each fact that was left out.
     """
 
-    __slots__ = ('facts', 'warnings')
+    __slots__ = ('facts', 'memo', 'warnings')
 
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
+    # What the matcher has worked out of the facts; no part of the value.
+    memo: object
 
     def __init__(self, facts: tuple[Fact, ...], warnings: tuple[str, ...] = ()) -> None:
         self.facts = facts
         self.warnings = warnings
+        self.memo = None
 
     @classmethod
     def parse(cls, text: str | bytes, origin: str = '<inventory>') -> 'Inventory':

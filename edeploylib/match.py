@@ -3,17 +3,17 @@
 ``python -m edeploylib.match HW SPEC`` answers on the command line.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from edeploylib.errors import SearchLimitExceeded
-from edeploylib.inventory import Fact, Inventory, Scalar
-from edeploylib.spec import Literal, Rule, Spec, Test, test_of
+from edeploylib.inventory import Inventory, Scalar
+from edeploylib.search import Exhausted, Meter, first
+from edeploylib.spec import Literal, Rule, Spec, Test, growth_of, test_of
 
-# Facts tried in one search.  An ordinary match tries one for each rule.
-BUDGET = 1_000_000
-
-Texts = tuple[str, str, str, str]
+# Looks at a fact or a value in one search, a second or two of work.  An
+# ordinary match takes one or two for each rule.
+BUDGET = 2_000_000
 
 
 class Match(NamedTuple):
@@ -39,126 +39,249 @@ def match(
     A spec matches an inventory when every rule can be given a fact of its own
     such that every literal and test holds and every variable has one value
     everywhere it stands.  First is: rules in order, each taking the earliest
-    possible fact.  The search is complete; when it has tried more than
-    ``budget`` facts it raises SearchLimitExceeded.
+    possible fact.  The search is complete; when it would take more than
+    ``budget`` steps it raises SearchLimitExceeded.
 
     Lists of tuples are read as a spec or an inventory first, and raise
     SpecError and InventoryError.
     """
     spec = spec if isinstance(spec, Spec) else Spec.of(spec)
     inventory = inventory if isinstance(inventory, Inventory) else Inventory.of(inventory)
-    texts = [(*fact[:3], str(fact[3])) for fact in inventory.facts]
-    facts = _Search(spec.rules, texts, budget).first()
-    return None if facts is None else _answer(spec.rules, facts, inventory.facts)
-
-
-def _answer(rules: Sequence[Rule], chosen: tuple[int, ...], facts: Sequence[Fact]) -> Match:
-    variables: dict[str, Scalar] = {}
-    keys: dict[str, Scalar] = {}
-    for rule, index in zip(rules, chosen, strict=True):
-        for term, value in zip(rule, facts[index], strict=True):
-            if term.variable is not None:
-                first = variables.setdefault(term.variable, value)
-                if term.is_key:
-                    keys[term.variable] = first
-    return Match(variables, keys, chosen)
-
-
-class _Search:
-    """Rules in order, each trying its facts in order, forward and back."""
-
-    def __init__(self, rules: Sequence[Rule], facts: Sequence[Texts], budget: int) -> None:
-        self.rules = rules
-        self.facts = facts
-        self.budget = budget
-        self.left = budget
-        self.candidates = [_candidates(rule, facts) for rule in rules]
-        self.captures = [
-            tuple((term.variable, i) for i, term in enumerate(rule) if term.variable is not None)
-            for rule in rules
-        ]
-
-    def first(self) -> tuple[int, ...] | None:
-        self._narrow()
-        if not all(self.candidates):
+    plan, index = _plan(spec), _index(inventory)
+    # What no fact has in its place ends it at once, as it does for most profiles.
+    for mask, key in plan.keys:
+        if key not in index.table(mask):
             return None
-        chosen: list[int] = []
-        untried = [iter(self.candidates[0])] if self.rules else []
-        used: set[int] = set()
-        bound: list[dict[str, str]] = [{}]
-        while len(chosen) < len(self.rules):
-            for index in untried[-1]:
-                self._step(len(chosen))
-                values = self._bound(len(chosen), index, bound[-1])
-                if index not in used and values is not None:
-                    break
+    meter = Meter(budget)
+    try:
+        chosen = _in_order(plan, index, meter)
+        if chosen is None:
+            chosen = _in_any_order(plan, index, meter)
+    except Exhausted as exhausted:
+        raise _gave_up(spec, budget, exhausted.rules) from None
+    if chosen is None:
+        return None
+    facts = inventory.facts
+    variables = {name: facts[chosen[rule]][element] for name, rule, element in plan.captures}
+    return Match(variables, {name: variables[name] for name in plan.key_names}, tuple(chosen))
+
+
+def _gave_up(spec: Spec, budget: int, rules: Sequence[int]) -> SearchLimitExceeded:
+    hardest = ''.join(f'; rule {rule + 1}: {spec.rules[rule]}' for rule in rules[:3])
+    return SearchLimitExceeded(
+        f'gave up after {budget} steps{hardest and ", mostly at " + hardest[2:]}',
+        hint='more literals in these rules leave fewer facts to try; a regular expression '
+        'with a repeat within a repeat is costly on long values',
+    )
+
+
+# Elements of a fact that are looked up together, e.g. (0, 2).
+Mask = tuple[int, ...]
+
+
+class _Index:
+    """An inventory's facts by the texts of some of their elements."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        names = list(zip(*inventory.facts, strict=True)) or [(), (), (), ()]
+        values = [value if type(value) is str else str(value) for value in names[3]]
+        self.columns: list[Sequence[str]] = [*names[:3], values]
+        self.size = len(values)
+        self._tables: dict[Mask, Mapping[object, Sequence[int]]] = {(): {(): range(self.size)}}
+
+    def table(self, mask: Mask) -> Mapping[object, Sequence[int]]:
+        """The facts, in order, by text, or by tuple of texts of a longer mask."""
+        table = self._tables.get(mask)
+        return self._built(mask) if table is None else table
+
+    def _built(self, mask: Mask) -> Mapping[object, Sequence[int]]:
+        table: dict[object, list[int]] = {}
+        columns = [self.columns[element] for element in mask]
+        keys: Iterable[object] = columns[0] if len(mask) == 1 else zip(*columns, strict=True)
+        for number, key in enumerate(keys):
+            if key in table:
+                table[key].append(number)
             else:
-                untried.pop()
-                if not chosen:
-                    return None
-                used.discard(chosen.pop())
-                bound.pop()
-                continue
-            chosen.append(index)
-            used.add(index)
-            bound.append(values)
-            if len(chosen) < len(self.rules):
-                untried.append(iter(self.candidates[len(chosen)]))
-        return tuple(chosen)
-
-    def _step(self, position: int) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise SearchLimitExceeded(
-                f'gave up after {self.budget} steps, last at rule {position + 1}: '
-                f'{self.rules[position]}',
-                hint='more literals in the rules leave fewer facts to try',
-            )
-
-    def _bound(self, position: int, index: int, bound: dict[str, str]) -> dict[str, str] | None:
-        """``bound`` with what the rule captures of the fact; None on a clash."""
-        values = dict(bound)
-        for variable, element in self.captures[position]:
-            text = self.facts[index][element]
-            if values.setdefault(variable, text) != text:
-                return None
-        return values
-
-    def _narrow(self) -> None:
-        """Drop facts whose captures no other rule can share, until none is left to drop."""
-        while True:
-            common: dict[str, set[str]] = {}
-            for facts, captures in zip(self.candidates, self.captures, strict=True):
-                for variable, element in captures:
-                    texts = {self.facts[index][element] for index in facts}
-                    common[variable] = common.get(variable, texts) & texts
-            narrowed = [
-                [i for i in facts if all(self.facts[i][e] in common[v] for v, e in captures)]
-                for facts, captures in zip(self.candidates, self.captures, strict=True)
-            ]
-            if narrowed == self.candidates:
-                return
-            self.candidates = narrowed
+                table[key] = [number]
+        self._tables[mask] = table
+        return table
 
 
-def _candidates(rule: Rule, facts: Sequence[Texts]) -> list[int]:
-    """The facts that the rule's literals and tests allow, variables left aside."""
-    literals = [
-        (element, term.expression.text)
-        for element, term in enumerate(rule)
-        if isinstance(term.expression, Literal)
-    ]
-    tests: list[tuple[int, Test]] = [
-        (element, test_of(term.expression))
-        for element, term in enumerate(rule)
-        if term.expression is not None and not isinstance(term.expression, Literal)
-    ]
-    return [
-        index
-        for index, fact in enumerate(facts)
-        if all(fact[element] == text for element, text in literals)
-        and all(holds(fact[element]) for element, holds in tests)
-    ]
+class _Check(NamedTuple):
+    """A test of one element; ``steps`` is what it costs by the text's length, if much."""
+
+    element: int
+    holds: Test
+    steps: Callable[[int], int] | None
+
+
+class _Step(NamedTuple):
+    """A rule, as it is tried in the order of the spec.
+
+    ``key`` is the key of ``mask``'s table where only literals are in it, else
+    ``parts`` are its texts and the variables that earlier rules have captured.
+    ``own`` and ``own_key`` are those of the literals alone. ``alike`` are pairs
+    of elements that a variable ties within the rule, ``captures`` its
+    variables that are new.
+    """
+
+    rule: int
+    mask: Mask
+    key: object
+    parts: tuple[tuple[str, bool], ...]
+    own: Mask
+    own_key: object
+    checks: tuple[_Check, ...]
+    alike: tuple[tuple[int, int], ...]
+    captures: tuple[tuple[str, int], ...]
+
+
+class _Plan(NamedTuple):
+    """A compiled spec.
+
+    ``keys`` are the masks and keys of all its literals; ``captures`` has for
+    each variable the rule and element of its value; ``links`` the rules and
+    elements of each variable that stands in several rules.
+    """
+
+    steps: tuple[_Step, ...]
+    keys: tuple[tuple[Mask, object], ...]
+    captures: tuple[tuple[str, int, int], ...]
+    key_names: tuple[str, ...]
+    links: tuple[tuple[tuple[int, int], ...], ...]
+
+
+def _index(inventory: Inventory) -> _Index:
+    index = inventory.memo
+    if not isinstance(index, _Index):
+        index = inventory.memo = _Index(inventory)
+    return index
+
+
+def _plan(spec: Spec) -> _Plan:
+    plan = spec.memo
+    if not isinstance(plan, _Plan):
+        plan = spec.memo = _compiled(spec.rules)
+    return plan
+
+
+def _compiled(rules: Sequence[Rule]) -> _Plan:
+    places: dict[str, dict[int, int]] = {}
+    key_names: dict[str, None] = {}
+    steps = []
+    for number, rule in enumerate(rules):
+        steps.append(_step(number, rule, places))
+        for element, term in enumerate(rule):
+            if term.variable is not None:
+                places.setdefault(term.variable, {}).setdefault(number, element)
+                if term.is_key:
+                    key_names[term.variable] = None
+    keys = dict.fromkeys((step.own, step.own_key) for step in steps if step.own)
+    return _Plan(
+        tuple(steps),
+        tuple(keys),
+        tuple((name, *next(iter(found.items()))) for name, found in places.items()),
+        tuple(key_names),
+        tuple(tuple(found.items()) for found in places.values() if len(found) > 1),
+    )
+
+
+def _step(number: int, rule: Rule, bound: Mapping[str, object]) -> _Step:
+    mask: list[int] = []
+    parts: list[tuple[str, bool]] = []
+    own: list[int] = []
+    literals: list[str] = []
+    checks = []
+    alike = []
+    here: dict[str, int] = {}
+    for element, term in enumerate(rule):
+        expression = term.expression
+        if isinstance(expression, Literal):
+            own.append(element)
+            literals.append(expression.text)
+            mask.append(element)
+            parts.append((expression.text, False))
+        elif expression is not None:
+            checks.append(_Check(element, test_of(expression), growth_of(expression)))
+        if term.variable is None:
+            continue
+        if term.variable in here:
+            alike.append((here[term.variable], element))
+        elif term.variable not in bound:
+            here[term.variable] = element
+        else:
+            # Behind a literal too: the same element is then looked up as both.
+            mask.append(element)
+            parts.append((term.variable, True))
+    return _Step(
+        number,
+        tuple(mask),
+        _key(literals),
+        tuple(parts) if any(is_variable for _, is_variable in parts) else (),
+        tuple(own),
+        _key(literals),
+        tuple(checks),
+        tuple(alike),
+        tuple(here.items()),
+    )
+
+
+def _key(texts: Sequence[str]) -> object:
+    return texts[0] if len(texts) == 1 else tuple(texts)
+
+
+def _in_order(plan: _Plan, index: _Index, meter: Meter) -> list[int] | None:
+    """Rules in order, each taking the earliest fact that the ones before it leave.
+
+    If none is stuck, that is the first assignment. None if one is.
+    """
+    columns = index.columns
+    bound: dict[str, str] = {}
+    chosen: list[int] = []
+    used = set()
+    for step in plan.steps:
+        key = step.key
+        if step.parts:
+            key = _key([bound[text] if is_variable else text for text, is_variable in step.parts])
+        for fact in index.table(step.mask).get(key, ()):
+            if fact not in used and _holds(step, fact, columns, meter):
+                break
+        else:
+            return None
+        chosen.append(fact)
+        used.add(fact)
+        for name, element in step.captures:
+            bound[name] = columns[element][fact]
+    return chosen
+
+
+def _holds(step: _Step, fact: int, columns: Sequence[Sequence[str]], meter: Meter) -> bool:
+    """Whether the rule's tests hold, and its own variables have one value."""
+    try:
+        meter.spend(1)
+        for element, holds, steps in step.checks:
+            text = columns[element][fact]
+            if steps is not None:
+                meter.spend(steps(len(text)))
+            if not holds(text):
+                return False
+    except Exhausted:
+        raise Exhausted([step.rule]) from None
+    return all(columns[left][fact] == columns[right][fact] for left, right in step.alike)
+
+
+def _in_any_order(plan: _Plan, index: _Index, meter: Meter) -> list[int] | None:
+    """The first assignment, by a search that looks ahead."""
+    columns = index.columns
+    domains = []
+    for step in plan.steps:
+        facts = index.table(step.own).get(step.own_key, ())
+        domain = [fact for fact in facts if _holds(step, fact, columns, meter)]
+        if not domain:
+            return None
+        domains.append(domain)
+    links = [[(rule, columns[element]) for rule, element in link] for link in plan.links]
+    return first(domains, links, meter)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 from edeploylib.address import network, within
 from edeploylib.errors import Place, SpecError
 from edeploylib.literal import Source
+from edeploylib.pattern import growth, trimmed
 from edeploylib.units import decimal, size
 
 Test = Callable[[str], bool]
@@ -78,11 +79,13 @@ class Operator(NamedTuple):
 class Spec:
     """Rules in the order of the file; ``warnings`` holds a line for each likely slip."""
 
-    __slots__ = ('origin', 'rules', 'warnings')
+    __slots__ = ('memo', 'origin', 'rules', 'warnings')
 
     rules: tuple[Rule, ...]
     warnings: tuple[str, ...]
     origin: str
+    # What the matcher has worked out of the rules; no part of the value.
+    memo: object
 
     def __init__(
         self, rules: tuple[Rule, ...], warnings: tuple[str, ...] = (), origin: str = '<spec>'
@@ -90,6 +93,7 @@ class Spec:
         self.rules = rules
         self.warnings = warnings
         self.origin = origin
+        self.memo = None
 
     @classmethod
     def parse(cls, text: str | bytes, origin: str = '<spec>') -> 'Spec':
@@ -324,7 +328,7 @@ def _within(*cidrs: str) -> Test:
 
 
 def _searches(pattern: str) -> Test:
-    search = re.compile(pattern).search
+    search = re.compile(trimmed(pattern)).search
     return lambda text: search(text) is not None
 
 
@@ -364,6 +368,21 @@ def test_of(expression: Expression) -> Test:
     if isinstance(expression, Literal):
         return expression.text.__eq__
     return OPERATORS[expression.operator].test(*expression.arguments)
+
+
+def growth_of(expression: Expression) -> Callable[[int], int] | None:
+    """What a test of a text costs by the text's length, in steps of a search; None if little."""
+    if isinstance(expression, Literal):
+        return None
+    if expression.operator == 'regexp':
+        grown = growth(trimmed(str(expression.arguments[0])))
+        return None if grown.power <= 1 and not grown.nested else grown.steps
+    parts = [
+        steps
+        for argument in expression.arguments
+        if isinstance(argument, Literal | Call) and (steps := growth_of(argument))
+    ]
+    return (lambda length: sum(steps(length) for steps in parts)) if parts else None
 
 
 def _slips(term: Term) -> Sequence[str]:
