@@ -118,7 +118,9 @@ class Cmdb:
         if keys and candidates:
             return candidates[0]
         having = f' has {_shown(keys)} and is free' if keys else ' left'
-        return NoEntry(f'no entry{having}: {len(wanted)} of {len(wanted)} used')
+        used = sum(bool(self.entries[index].get('used')) for index in wanted)
+        held = f', {len(wanted) - used} more held by known machines' * (used < len(wanted))
+        return NoEntry(f'no entry{having}: {used} of {len(wanted)} used{held}')
 
     def holders(self, claims: Iterable[Claim]) -> dict[int, int]:
         """The machine that holds each entry, by the entry's index.
@@ -220,7 +222,7 @@ def _summands(root: ast.expr) -> list[ast.expr]:
 
 def _generated(call: ast.Call, source: Source) -> list[Entry]:
     if not (isinstance(call.func, ast.Name) and call.func.id == 'generate'):
-        source.elements(call, 'entries')
+        source.elements(call, 'entries', 'entries that are computed are those of generate({...})')
     if len(call.args) != 1 or call.keywords:
         source.fail('expected generate({...}) with one dict', call)
     model = call.args[0]

@@ -10,6 +10,7 @@ Python catch it as well::
     │   ├── ModelError                    the argument of generate()
     │   ├── CmdbError
     │   ├── StateError
+    │   ├── ConfigureError                a configure script
     │   ├── SettingsError
     │   └── UploadError                   the request around an inventory
     │       └── TooLarge
@@ -93,6 +94,10 @@ class CmdbError(FormatError):
 
 
 class StateError(FormatError):
+    pass
+
+
+class ConfigureError(FormatError):
     pass
 
 

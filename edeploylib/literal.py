@@ -32,7 +32,7 @@ class Source:
     def __init__(self, text: str | bytes, origin: str, error: type[FormatError]) -> None:
         self.origin = origin
         self.error = error
-        self.text = text if isinstance(text, str) else _decoded(text, origin, error)
+        self.text = decoded(text, origin, error)
         self._starts = [0, *(end.end() for end in _LINE_END.finditer(self.text))]
         self.root = self._parsed()
 
@@ -90,11 +90,11 @@ class Source:
     def fail(self, message: str, where: ast.expr | int, hint: str = '') -> NoReturn:
         raise self.error(message, place=self.place(where), hint=hint) from None
 
-    def elements(self, node: ast.expr, what: str) -> list[ast.expr]:
+    def elements(self, node: ast.expr, what: str, hint: str = '') -> list[ast.expr]:
         """The elements of a list; ``what`` names them in the error."""
         self._refuse_missing_comma(node, what)
         if not isinstance(node, ast.List):
-            self.fail(f'expected a list of {what}, found {_kind(node)}', node)
+            self.fail(f'expected a list of {what}, found {_kind(node)}', node, hint)
         for element in node.elts:
             self._refuse_missing_comma(element, what)
         return node.elts
@@ -167,7 +167,10 @@ def read(text: str, origin: str, error: type[FormatError]) -> Value:
     return source.value(source.root)
 
 
-def _decoded(data: bytes, origin: str, error: type[FormatError]) -> str:
+def decoded(data: str | bytes, origin: str, error: type[FormatError]) -> str:
+    """A file's text; raises ``error`` for what is no UTF-8."""
+    if isinstance(data, str):
+        return data
     try:
         return data.decode()
     except UnicodeDecodeError as broken:
@@ -208,6 +211,10 @@ def _kind(node: ast.expr) -> str:
 
 
 def _spelling(node: ast.expr) -> str:
+    if isinstance(node, ast.Call):
+        return 'write it in quotes'
+    if isinstance(node, ast.Set):
+        return "a dict has ':' between a key and its value"
     spelled = {'true': 'True', 'false': 'False', 'null': 'None'}
     if isinstance(node, ast.Name) and node.id in spelled:
         return f'Python spells it {spelled[node.id]}'

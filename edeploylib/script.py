@@ -4,11 +4,13 @@ The helpers are a real module, ``edeploylib.node.helpers``, and go into every
 script as text: the machine has the standard library alone.
 """
 
+import ast
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Protocol
 
-from edeploylib.literal import Value
+from edeploylib.errors import ConfigureError, Place
+from edeploylib.literal import Value, decoded
 
 
 class Decided(Protocol):
@@ -37,6 +39,20 @@ def helpers() -> str:
     spec = find_spec(name)
     source = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]
     assert isinstance(source, str)
+    return source
+
+
+def parse(text: str | bytes, origin: str = '<configure>') -> str:
+    """A profile's configure script as text; raises ConfigureError if it is no Python."""
+    source = decoded(text, origin, ConfigureError)
+    try:
+        ast.parse(source, origin)
+    except SyntaxError as broken:
+        line, column = broken.lineno or 0, broken.offset or 0
+        place = Place(origin, line, column, (broken.text or '').rstrip())
+        raise ConfigureError(f'not Python 3: {broken.msg}', place=place) from None
+    except (ValueError, MemoryError, RecursionError) as broken:
+        raise ConfigureError(f'not Python 3: {broken}', place=Place(origin)) from None
     return source
 
 

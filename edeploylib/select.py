@@ -179,7 +179,8 @@ def fail(
             state=given_back if given_back is not state else None,
             assignment=held._replace(status=FAILED),
         ),
-        note=f'the failure of {profile!r} is noted, its quota given back',
+        note=f'the failure of {profile!r} is noted, '
+        f'its quota {"is without limit" if given_back is state else "given back"}',
     )
 
 

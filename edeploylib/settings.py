@@ -47,7 +47,8 @@ class Settings(NamedTuple):
         if not parser.has_section(section):
             raise UnknownSection(
                 f'unknown section {section[:60]!r}, '
-                f'expected {" or ".join(parser.sections()) or "one in an empty file"}',
+                f'expected {" or ".join(parser.sections()) or "one, but the file has none"}',
+                place=Place(path),
             )
         values = _values(parser[section], text, path)
         for name in ('configdir', 'hwdir', 'lockfile'):

@@ -8,7 +8,7 @@ call       = OPERATOR "(" arguments ")"
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
 from edeploylib.address import network, within
@@ -110,6 +110,7 @@ class Spec:
                 source.fail('expected a rule, a tuple of 4 texts', node)
             if len(node.elts) != 4:
                 hint = 'texts without a comma between them are joined' if node.elts else ''
+                hint = hint if len(node.elts) < 4 else ''
                 source.fail(
                     f'expected 4 elements ({", ".join(ELEMENTS)}), found {len(node.elts)}',
                     node,
@@ -385,16 +386,34 @@ def growth_of(expression: Expression) -> Callable[[int], int] | None:
     return (lambda length: sum(steps(length) for steps in parts)) if parts else None
 
 
-def _slips(term: Term) -> Sequence[str]:
+def _slips(term: Term) -> list[str]:
     """What is legal in a term but hardly meant."""
-    if not isinstance(term.expression, Literal):
-        return ()
-    looks = _LOOKS_LIKE_CALL.fullmatch(term.expression.text)
-    if not looks:
-        return ()
-    guess = _nearest(looks[1])
-    hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
-    return (f'{term.text!r} looks like a call of an unknown operator: {hint}',)
+    slips = []
+    if term.variable is not None and re.search(r'[<>()]', term.variable):
+        slips.append(f"is a variable with the name {term.variable!r}: did you forget an '='?")
+    for part in _parts(term.expression):
+        if isinstance(part, Call):
+            if part.operator == 'range' and part.arguments[0] > part.arguments[1]:  # type: ignore[operator]
+                slips.append('is a range that nothing is in')
+            continue
+        call = _LOOKS_LIKE_CALL.fullmatch(part.text)
+        if call:
+            guess = _nearest(call[1])
+            hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
+            slips.append(f'looks like a call of an unknown operator: {hint}')
+        elif _LOOKS_LIKE_OPERATOR.match(part.text):
+            slips.append('begins like a test, but is taken as a text')
+    return [f'{term.text!r} {slip}' for slip in slips]
+
+
+def _parts(expression: Expression | None) -> Iterator[Expression]:
+    """An expression and all expressions in it."""
+    if expression is not None:
+        yield expression
+    if isinstance(expression, Call):
+        for argument in expression.arguments:
+            if isinstance(argument, Literal | Call):
+                yield from _parts(argument)
 
 
 def _nearest(name: str) -> str:
@@ -402,3 +421,6 @@ def _nearest(name: str) -> str:
 
     close = difflib.get_close_matches(name.lower(), OPERATORS, n=1, cutoff=0.6)
     return close[0] if close else ''
+
+
+_LOOKS_LIKE_OPERATOR = re.compile(rf'\s*(?:{"|".join(OPERATORS)})\s*\(|\s*[<>]=?')

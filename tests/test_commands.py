@@ -130,7 +130,7 @@ def test_upload_from_the_command_line_refuses(samples: Deployment, tmp_path: Pat
     assert (status, out) == (2, '')
     assert err.startswith('no settings: ')
     status, out, err = run(UPLOAD, '-f', nothing, '--conf', samples.conf, '--section', 'LAB')
-    assert (status, err) == (2, "unknown section 'LAB', expected SERVER\n")
+    assert (status, err) == (2, f"{samples.conf}: unknown section 'LAB', expected SERVER\n")
 
 
 def test_upload_as_cgi(samples: Deployment) -> None:

@@ -89,7 +89,7 @@ def test_a_mistake_is_told_with_key_and_line(tmp_path: Path, text, message: str)
 
 @pytest.mark.parametrize('section', ['LAB', 'DEFAULT', '', 'a\nb'])
 def test_an_unknown_section_is_refused(tmp_path: Path, section: str) -> None:
-    with pytest.raises(UnknownSection, match='expected SERVER'):
+    with pytest.raises(UnknownSection, match='edeploy.conf: unknown section .* expected SERVER'):
         load(tmp_path, f'[DEFAULT]\n{REQUIRED}[SERVER]\n', section)
 
 

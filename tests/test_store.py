@@ -15,6 +15,7 @@ import pytest
 from conftest import Deployment
 from edeploylib.errors import (
     CmdbError,
+    ConfigureError,
     EdeployError,
     IdentityConflict,
     LockTimeout,
@@ -189,7 +190,8 @@ def test_a_failure_report_of_a_profile_without_limit_hands_out_nothing(make) -> 
     world = lab(make, state="[('vm', '*')]")
     world.upload(machine(1))
     before = dict(world.texts())
-    world.report(machine(1), 'vm')
+    note = world.report(machine(1), 'vm').note
+    assert note == "the failure of 'vm' is noted, its quota is without limit"
     assert world.texts() == before
 
 
@@ -279,6 +281,11 @@ def test_a_profile_without_cmdb_gives_the_variables_alone(make) -> None:
             {'vm_configure': None},
             MissingFile,
             "'vm' has quota but no configure script: .*configure",
+        ),
+        (
+            {'vm_configure': 'x = 1\nprint "old"'},
+            ConfigureError,
+            'vm.configure:2:1: not Python 3: ',
         ),
         ({'vm_cmdb': ''}, CmdbError, 'vm.cmdb: the file is empty'),
         ({'vm_cmdb': '[7]'}, CmdbError, 'vm.cmdb:1:2: expected an entry'),
@@ -441,7 +448,10 @@ def test_many_processes_never_share_an_entry(empty: Deployment) -> None:
             {'LOCKFILE': '/nonexistent/lock'},
             'cannot open the lock file /nonexistent/lock: No such',
         ),
-        ({'LEDGER': '/nonexistent/ledger'}, 'the ledger /nonexistent/ledger: unable to open'),
+        (
+            {'LEDGER': '/nonexistent/ledger'},
+            'cannot create the ledger /nonexistent/ledger: No such',
+        ),
     ],
 )
 def test_what_the_server_lacks_is_named(empty: Deployment, changes, message: str) -> None:

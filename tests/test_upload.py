@@ -116,9 +116,9 @@ def test_a_body_that_is_no_form_has_no_file(samples: Deployment) -> None:
         refused(request.get_response(application), 400)
 
 
-def test_an_unknown_section_is_refused(post: Post) -> None:
+def test_an_unknown_section_is_refused(post: Post, samples: Deployment) -> None:
     assert refused(post(section="$(touch x)'"), 400) == (
-        'unknown section "$(touch x)\'", expected SERVER\n'
+        f'{samples.conf}: unknown section "$(touch x)\'", expected SERVER\n'
     )
 
 
@@ -184,7 +184,7 @@ def test_unreadable_server_files_are_the_servers_fault(
     ('conf', 'reason'),
     [
         (None, 'no settings: {conf} does not exist'),
-        ('', "unknown section 'SERVER'"),
+        ('', "{conf}: unknown section 'SERVER'"),
         ('CONFIGDIR = x', '{conf}:1: expected a [section] first'),
         ('[SERVER]\nHWDIRS = x', '{conf}:2: unknown setting HWDIRS'),
     ],

@@ -1,8 +1,8 @@
 """The store of a running service: CONFIGDIR, HWDIR, LOCKFILE and the ledger."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 
 from edeploylib.errors import StoreError
 from edeploylib.identity import Key, Machine
@@ -10,6 +10,7 @@ from edeploylib.inventory import Inventory
 from edeploylib.select import Assignment, Decision
 from edeploylib.settings import Settings
 from edeploylib.state import ProfileName
+from edeploylib.store.disk import publish, stage, write
 from edeploylib.store.ledger import Ledger
 from edeploylib.store.lock import locked
 from edeploylib.store.texts import Texts
@@ -31,7 +32,7 @@ class FileStore:
             left = ledger.unwritten()
             if left:
                 # The last holder died between its commit and its files.
-                _write(left)
+                write(left)
                 ledger.written()
             yield FileTransaction(settings, ledger)
 
@@ -64,7 +65,7 @@ class FileTransaction(Texts):
     def save(self, inventory: Inventory) -> None:
         """As HWDIR/SYSNAME.hw."""
         path = os.path.join(self._settings.hwdir, f'{inventory.sysname}.hw')
-        _write({path: inventory.render().encode()})
+        write({path: inventory.render().encode()})
 
     def commit(self, decision: Decision) -> None:
         """Write the files beside, commit the ledger, then rename the files.
@@ -75,9 +76,9 @@ class FileTransaction(Texts):
         if decision.profile is None:
             return
         texts = self._texts(decision)
-        staged = _stage(texts)
+        staged = stage(texts)
         self._ledger.record(decision, texts)
-        _publish(staged, texts)
+        publish(staged, texts)
         if texts:
             self._ledger.written()
 
@@ -94,89 +95,3 @@ class FileTransaction(Texts):
             os.path.realpath(os.path.join(folder, name)): text.encode()
             for name, text in texts.items()
         }
-
-
-def _write(texts: Mapping[str, bytes]) -> None:
-    _publish(_stage(texts), texts)
-
-
-def _stage(texts: Mapping[str, bytes]) -> dict[str, str]:
-    """Each text beside its file, under a name of its own, safely on the disk.
-
-    A file whose folder is not writable is left out: it is written in place.
-    """
-    staged: dict[str, str] = {}
-    for path, text in texts.items():
-        folder, name = os.path.split(path)
-        beside = os.path.join(folder, f'.{name}.new')
-        try:
-            with suppress(FileNotFoundError):
-                os.unlink(beside)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(beside, flags, 0o644)
-        except OSError as error:
-            if isinstance(error, PermissionError) and os.access(path, os.W_OK):
-                continue
-            raise _cannot_write(path, error) from None
-        try:
-            with open(descriptor, 'wb') as file:
-                _keep_owner(descriptor, path)
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-        except OSError as error:
-            for unused in (*staged.values(), beside):
-                with suppress(OSError):
-                    os.unlink(unused)
-            raise _cannot_write(path, error) from None
-        staged[path] = beside
-    return staged
-
-
-def _keep_owner(descriptor: int, path: str) -> None:
-    """Give a new file the mode and owner of the one that it replaces."""
-    try:
-        old = os.stat(path)
-    except FileNotFoundError:
-        return
-    os.fchmod(descriptor, old.st_mode & 0o7777)
-    with suppress(PermissionError):
-        os.fchown(descriptor, old.st_uid, old.st_gid)
-
-
-def _publish(staged: Mapping[str, str], texts: Mapping[str, bytes]) -> None:
-    folders = set()
-    for path, text in texts.items():
-        try:
-            if path in staged:
-                os.rename(staged[path], path)
-                folders.add(os.path.dirname(path))
-            else:
-                _write_in_place(path, text)
-        except OSError as error:
-            raise _cannot_write(path, error) from None
-    for folder in folders:
-        _sync_folder(folder)
-
-
-def _write_in_place(path: str, text: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    with open(descriptor, 'wb') as file:
-        file.write(text)
-        file.truncate()
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-    finally:
-        os.close(descriptor)
-
-
-def _cannot_write(path: str, error: OSError) -> StoreError:
-    return StoreError(f'cannot write {path}: {error.strerror or error}')

@@ -1,5 +1,6 @@
 """The store's own record of machines and what they hold, in SQLite."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from edeploylib.identity import Key, Machine
 from edeploylib.literal import read
 from edeploylib.select import Assignment, Decision
 from edeploylib.state import ProfileName
+from edeploylib.store.disk import create
 
 # A section is a world of its own, in a ledger that several may share.
 # Entries are Python literals, as in the CMDB: JSON would make lists of tuples.
@@ -51,6 +53,14 @@ PRAGMA user_version = 1;
 _VERSION = 1
 
 
+def _create(path: str) -> None:
+    # SQLite takes an empty file for a new database.
+    try:
+        os.close(create(path))
+    except OSError as error:
+        raise StoreError(f'cannot create the ledger {path}: {error.strerror}') from None
+
+
 class Ledger:
     """One section of the ledger, for the holder of the section's lock.
 
@@ -60,6 +70,8 @@ class Ledger:
     def __init__(self, path: str, section: str) -> None:
         self._path = path
         self._section = section
+        if not os.path.exists(path):
+            _create(path)
         with self._reported():
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             try:

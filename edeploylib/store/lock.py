@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from edeploylib.errors import LockTimeout, StoreError
+from edeploylib.store.disk import create
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def locked(path: str, timeout: float, who: str) -> Iterator[None]:
     passed, and StoreError if the file cannot be opened.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+        descriptor = create(path)
     except OSError as error:
         raise StoreError(f'cannot open the lock file {path}: {error.strerror}') from None
     try:

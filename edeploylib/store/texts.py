@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from edeploylib.cmdb import Cmdb
-from edeploylib.errors import FormatError, MissingFile, Place
+from edeploylib.errors import MissingFile
+from edeploylib.script import parse
 from edeploylib.spec import Spec
 from edeploylib.state import ProfileName, State
 
@@ -28,13 +29,7 @@ class Texts:
 
     def configure(self, profile: ProfileName) -> str:
         name = f'{profile}.configure'
-        data = self._required(name, 'configure script', profile)
-        try:
-            return data.decode('utf-8-sig')
-        except UnicodeDecodeError as broken:
-            place = Place(self._path(name), data.count(b'\n', 0, broken.start) + 1)
-            found = f'byte 0x{data[broken.start]:02x}'
-            raise FormatError(f'expected UTF-8, found {found}', place=place) from None
+        return parse(self._required(name, 'configure script', profile), self._path(name))
 
     def cmdb(self, profile: ProfileName) -> Cmdb | None:
         if profile not in self._cmdbs:
