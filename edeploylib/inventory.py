@@ -9,7 +9,8 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import cast
+from itertools import chain
+from typing import Any, cast
 
 from edeploylib.errors import InventoryError, Place
 from edeploylib.literal import Source
@@ -54,28 +55,22 @@ class Inventory:
     @classmethod
     def of(cls, facts: Iterable[object], origin: str = '<inventory>') -> 'Inventory':
         """The inventory of facts that are there already, as lists or tuples."""
-        kept: list[Fact] = []
-        warnings: list[str] = []
         if isinstance(facts, str | bytes | dict) or not isinstance(facts, Iterable):
             raise _malformed(origin, f'expected a list of facts, found {_kind(facts)}')
+        facts = list(facts)
+        plain = _plain(facts)
+        if plain is not None:
+            return cls(plain)
+        kept: list[Fact] = []
+        warnings: list[str] = []
         for index, fact in enumerate(facts):
-            if not isinstance(fact, list | tuple):
-                raise _malformed(
-                    origin,
-                    f'fact [{index}]: expected a list ({_ELEMENTS}), found {_kind(fact)}',
-                )
-            if len(fact) != 4:
-                raise _malformed(
-                    origin,
-                    f'fact [{index}]: expected 4 elements ({_ELEMENTS}), found {len(fact)}',
-                )
-            odd = _oddity(fact[3])
-            names = tuple(_name(element, index, origin) for element in fact[:3])
-            if odd or not all(map(_is_text, names)):
-                odd = odd or 'not valid Unicode'
+            names = _names(fact, index, origin)
+            value = cast(Fact, fact)[3]
+            odd = _oddity(value) or ('' if all(map(_is_text, names)) else 'not valid Unicode')
+            if odd:
                 warnings.append(f'fact [{index}] {names!a} left out: its value is {odd}')
             else:
-                kept.append(cast(Fact, (*names, fact[3])))
+                kept.append((*names, value))
         return cls(tuple(kept), tuple(warnings))
 
     def first(self, category: str, name: str, prop: str) -> str:
@@ -164,6 +159,34 @@ def _is_python(text: str, offset: int) -> bool:
 
 def _malformed(origin: str, message: str) -> InventoryError:
     return InventoryError(message, place=Place(origin))
+
+
+def _plain(facts: list[Any]) -> tuple[Fact, ...] | None:
+    """The facts if they are what nearly all are: four plain texts, or three and an int."""
+    kept = []
+    for fact in facts:
+        if (type(fact) is not list and type(fact) is not tuple) or len(fact) != 4:
+            return None
+        category, name, prop, value = fact
+        if not (type(category) is type(name) is type(prop) is str):
+            return None
+        if type(value) is not str and (type(value) is not int or abs(value) >= _LARGEST_INT):
+            return None
+        kept.append((category, name, prop, value))
+    return tuple(kept) if _is_text(''.join(map(str, chain.from_iterable(kept)))) else None
+
+
+def _names(fact: Any, index: int, origin: str) -> tuple[str, str, str]:
+    if not isinstance(fact, list | tuple):
+        found = _kind(fact)
+        raise _malformed(origin, f'fact [{index}]: expected a list ({_ELEMENTS}), found {found}')
+    if len(fact) != 4:
+        found = str(len(fact))
+        raise _malformed(
+            origin, f'fact [{index}]: expected 4 elements ({_ELEMENTS}), found {found}'
+        )
+    category, name, prop = (_name(element, index, origin) for element in fact[:3])
+    return category, name, prop
 
 
 def _name(element: object, index: int, origin: str) -> str:

@@ -3,6 +3,7 @@
 ``python -m edeploylib.match HW SPEC`` answers on the command line.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ def match(
     plan, index = _plan(spec), _index(inventory)
     # What no fact has in its place ends it at once, as it does for most profiles.
     for mask, key in plan.keys:
-        if key not in index.table(mask):
+        if index.lacks(mask, key):
             return None
     meter = Meter(budget)
     try:
@@ -79,8 +80,16 @@ def _gave_up(spec: Spec, budget: int, rules: Sequence[int]) -> SearchLimitExceed
 Mask = tuple[int, ...]
 
 
+# Nearly all rules name these two.
+_BASE: Mask = (0, 2)
+
+
 class _Index:
-    """An inventory's facts by the texts of some of their elements."""
+    """An inventory's facts by the texts of some of their elements.
+
+    A table costs a look at each fact. So facts are sought among those of the
+    same category and property until that has cost as much as a table would.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
         names = list(zip(*inventory.facts, strict=True)) or [(), (), (), ()]
@@ -88,21 +97,40 @@ class _Index:
         self.columns: list[Sequence[str]] = [*names[:3], values]
         self.size = len(values)
         self._tables: dict[Mask, Mapping[object, Sequence[int]]] = {(): {(): range(self.size)}}
+        self._sought: defaultdict[Mask, int] = defaultdict(int)
 
-    def table(self, mask: Mask) -> Mapping[object, Sequence[int]]:
-        """The facts, in order, by text, or by tuple of texts of a longer mask."""
+    def lacks(self, mask: Mask, key: object) -> bool:
+        """Whether it is known that no fact has these texts."""
         table = self._tables.get(mask)
-        return self._built(mask) if table is None else table
+        return table is not None and key not in table
+
+    def facts(self, mask: Mask, texts: Sequence[str]) -> Sequence[int]:
+        """The facts that have these texts as these elements, in order."""
+        table = self._tables.get(mask)
+        if table is None:
+            if mask != _BASE and self._sought[mask] < self.size:
+                return self._seek(mask, texts)
+            table = self._built(mask)
+        return table.get(_key(texts), ())
+
+    def _seek(self, mask: Mask, texts: Sequence[str]) -> Sequence[int]:
+        wanted = list(zip(mask, texts, strict=True))
+        found: Sequence[int] = range(self.size)
+        if mask[0] == 0 and 2 in mask:
+            found = self.facts(_BASE, (texts[0], texts[mask.index(2)]))
+            wanted = [(element, text) for element, text in wanted if element not in _BASE]
+        self._sought[mask] += len(found) + 1
+        for element, text in wanted:
+            column = self.columns[element]
+            found = [fact for fact in found if column[fact] == text]
+        return found
 
     def _built(self, mask: Mask) -> Mapping[object, Sequence[int]]:
-        table: dict[object, list[int]] = {}
+        table: defaultdict[object, list[int]] = defaultdict(list)
         columns = [self.columns[element] for element in mask]
         keys: Iterable[object] = columns[0] if len(mask) == 1 else zip(*columns, strict=True)
         for number, key in enumerate(keys):
-            if key in table:
-                table[key].append(number)
-            else:
-                table[key] = [number]
+            table[key].append(number)
         self._tables[mask] = table
         return table
 
@@ -118,19 +146,18 @@ class _Check(NamedTuple):
 class _Step(NamedTuple):
     """A rule, as it is tried in the order of the spec.
 
-    ``key`` is the key of ``mask``'s table where only literals are in it, else
-    ``parts`` are its texts and the variables that earlier rules have captured.
-    ``own`` and ``own_key`` are those of the literals alone. ``alike`` are pairs
-    of elements that a variable ties within the rule, ``captures`` its
-    variables that are new.
+    ``own`` are the elements with a literal, and ``texts`` these literals.
+    ``mask`` are the elements known when the rule's turn comes, and ``parts``,
+    if they are more, the literals and the names of variables that earlier
+    rules have captured. ``alike`` are pairs of elements that a variable ties
+    within the rule, ``captures`` its variables that are new.
     """
 
     rule: int
-    mask: Mask
-    key: object
-    parts: tuple[tuple[str, bool], ...]
     own: Mask
-    own_key: object
+    texts: tuple[str, ...]
+    mask: Mask
+    parts: tuple[tuple[str, bool], ...]
     checks: tuple[_Check, ...]
     alike: tuple[tuple[int, int], ...]
     captures: tuple[tuple[str, int], ...]
@@ -176,7 +203,7 @@ def _compiled(rules: Sequence[Rule]) -> _Plan:
                 places.setdefault(term.variable, {}).setdefault(number, element)
                 if term.is_key:
                     key_names[term.variable] = None
-    keys = dict.fromkeys((step.own, step.own_key) for step in steps if step.own)
+    keys = dict.fromkeys((step.own, _key(step.texts)) for step in steps if step.own)
     return _Plan(
         tuple(steps),
         tuple(keys),
@@ -215,11 +242,10 @@ def _step(number: int, rule: Rule, bound: Mapping[str, object]) -> _Step:
             parts.append((term.variable, True))
     return _Step(
         number,
-        tuple(mask),
-        _key(literals),
-        tuple(parts) if any(is_variable for _, is_variable in parts) else (),
         tuple(own),
-        _key(literals),
+        tuple(literals),
+        tuple(mask),
+        tuple(parts) if len(mask) > len(own) else (),
         tuple(checks),
         tuple(alike),
         tuple(here.items()),
@@ -240,10 +266,10 @@ def _in_order(plan: _Plan, index: _Index, meter: Meter) -> list[int] | None:
     chosen: list[int] = []
     used = set()
     for step in plan.steps:
-        key = step.key
+        texts: Sequence[str] = step.texts
         if step.parts:
-            key = _key([bound[text] if is_variable else text for text, is_variable in step.parts])
-        for fact in index.table(step.mask).get(key, ()):
+            texts = [bound[text] if is_variable else text for text, is_variable in step.parts]
+        for fact in index.facts(step.mask, texts):
             if fact not in used and _holds(step, fact, columns, meter):
                 break
         else:
@@ -275,7 +301,7 @@ def _in_any_order(plan: _Plan, index: _Index, meter: Meter) -> list[int] | None:
     columns = index.columns
     domains = []
     for step in plan.steps:
-        facts = index.table(step.own).get(step.own_key, ())
+        facts = index.facts(step.own, step.texts)
         domain = [fact for fact in facts if _holds(step, fact, columns, meter)]
         if not domain:
             return None

@@ -150,6 +150,8 @@ class _Problem:
         if witness is None:
             return None
         for rule in group:
+            if _is_single(node.domains[rule]):
+                continue
             for fact in _bits(node.domains[rule]):
                 trial = self._with(node, rule, fact)
                 if trial is None:

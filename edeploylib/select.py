@@ -180,7 +180,7 @@ def fail(
             assignment=held._replace(status=FAILED),
         ),
         note=f'the failure of {profile!r} is noted, '
-        f'its quota {"is without limit" if given_back is state else "given back"}',
+        f'{"there is no quota to give back" if given_back is state else "its quota given back"}',
     )
 
 

@@ -191,7 +191,7 @@ def test_a_failure_report_of_a_profile_without_limit_hands_out_nothing(make) -> 
     world.upload(machine(1))
     before = dict(world.texts())
     note = world.report(machine(1), 'vm').note
-    assert note == "the failure of 'vm' is noted, its quota is without limit"
+    assert note == "the failure of 'vm' is noted, there is no quota to give back"
     assert world.texts() == before
 
 
