@@ -204,12 +204,11 @@ def _take(
 ) -> _Taken | str:
     """What the profile would give the machine, or why it cannot take it.
 
-    A profile with quota and a missing or broken spec, configure or CMDB stops
-    the selection with that error.
+    A missing or broken spec stops the selection with that error, as does a
+    missing or broken configure or CMDB of a profile whose spec matches.
     """
-    spec, _, cmdb = world.spec(profile), world.configure(profile), world.cmdb(profile)
     try:
-        found = match(spec, inventory)
+        found = match(world.spec(profile), inventory)
     except SearchLimitExceeded as gave_up:
         # Giving up never lets the next profile have the machine.
         raise SearchLimitExceeded(
@@ -217,6 +216,8 @@ def _take(
         ) from None
     if found is None:
         return 'its spec does not match'
+    world.configure(profile)
+    cmdb = world.cmdb(profile)
     if cmdb is None:
         return _Taken(found, None, None, None)
     mine = held.claim if held else None

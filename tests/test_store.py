@@ -273,7 +273,7 @@ def test_a_profile_without_cmdb_gives_the_variables_alone(make) -> None:
 @pytest.mark.parametrize(
     ('changes', 'error', 'message'),
     [
-        ({'state': None}, MissingFile, 'no state: .*state does not exist'),
+        ({'state': None}, MissingFile, 'no state: .*/state does not exist'),
         ({'state': 'x'}, StateError, 'state:1:1: expected a list of profiles'),
         ({'vm_specs': None}, MissingFile, "profile 'vm' has quota but no spec: .*vm.specs"),
         ({'vm_specs': '[('}, SpecError, r'vm.specs:1:2: .*never closed'),

@@ -1,19 +1,22 @@
 """The store of a running service: CONFIGDIR, HWDIR, LOCKFILE and the ledger."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from typing import TypeVar
 
-from edeploylib.errors import StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
 from edeploylib.select import Assignment, Decision
 from edeploylib.settings import Settings
 from edeploylib.state import ProfileName
+from edeploylib.store.cache import parsed
 from edeploylib.store.disk import publish, stage, write
 from edeploylib.store.ledger import Ledger
 from edeploylib.store.lock import locked
 from edeploylib.store.texts import Texts
+
+T = TypeVar('T')
 
 
 class FileStore:
@@ -39,19 +42,12 @@ class FileStore:
 
 class FileTransaction(Texts):
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
-        super().__init__(self._file, settings.configdir)
+        super().__init__(self._parsed, settings.configdir)
         self._settings = settings
         self._ledger = ledger
 
-    def _file(self, name: str) -> bytes | None:
-        path = os.path.join(self._settings.configdir, name)
-        try:
-            with open(path, 'rb') as file:
-                return file.read()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreError(f'cannot read {path}: {error.strerror}') from None
+    def _parsed(self, name: str, parse: Callable[[bytes, str], T]) -> T | None:
+        return parsed(os.path.join(self._settings.configdir, name), parse)
 
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         return self._ledger.machines(keys)

@@ -1,8 +1,9 @@
 """A store without files, for tests and for trying a configuration."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 from edeploylib.errors import LockTimeout
 from edeploylib.identity import Key, Machine
@@ -10,6 +11,8 @@ from edeploylib.inventory import Inventory
 from edeploylib.select import Assignment, Decision
 from edeploylib.state import ProfileName
 from edeploylib.store.texts import Texts
+
+T = TypeVar('T')
 
 
 class MemoryStore:
@@ -36,12 +39,12 @@ class MemoryStore:
 
 class MemoryTransaction(Texts):
     def __init__(self, store: MemoryStore) -> None:
-        super().__init__(self._file)
+        super().__init__(self._parsed, 'memory')
         self._store = store
 
-    def _file(self, name: str) -> bytes | None:
+    def _parsed(self, name: str, parse: Callable[[bytes, str], T]) -> T | None:
         text = self._store.files.get(name)
-        return None if text is None else text.encode()
+        return None if text is None else parse(text.encode(), f'memory/{name}')
 
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         store = self._store

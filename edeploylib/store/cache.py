@@ -1,0 +1,52 @@
+"""What was made of a file, kept for as long as the file is the same."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from edeploylib.errors import StoreError
+
+T = TypeVar('T')
+
+# Device, inode, size, and the times of the last change, which some tools set
+# back, and of the last change to that.
+_Identity = tuple[int, int, int, int, int]
+
+# A file that has changed so lately may change again within one tick of its
+# file system's clock, and keep its identity.
+_SETTLED = 2_000_000_000
+_MOST = 10_000
+
+_kept: dict[tuple[str, object], tuple[_Identity, object]] = {}
+
+
+def parsed(path: str, parse: Callable[[bytes, str], T]) -> T | None:
+    """``parse(content, path)``, of now or of before; None if there is no such file.
+
+    Raises StoreError if the file cannot be read.
+    """
+    try:
+        known = _kept.get((path, parse))
+        if known is not None and known[0] == _identity(os.stat(path)):
+            return cast(T, known[1])
+        with open(path, 'rb') as file:
+            now = time.time_ns()
+            before = os.fstat(file.fileno())
+            content = file.read()
+            after = os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f'cannot read {path}: {error.strerror}') from None
+    found = parse(content, path)
+    identity = _identity(after)
+    if identity == _identity(before) and max(identity[3:]) + _SETTLED < now:
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        _kept[path, parse] = (identity, found)
+    return found
+
+
+def _identity(stat: os.stat_result) -> _Identity:
+    return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
