@@ -1,8 +1,10 @@
 import json
+import re
 from pathlib import Path
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import strategies as our
@@ -87,3 +89,195 @@ def test_parsed_and_listed_arguments_are_the_same() -> None:
     facts = [('disk', 'vda', 'size', '10')]
     assert match(Spec.of(spec), Inventory.of(facts)) == match(spec, facts)
     assert match(spec, facts).variables == {'disk': 'vda'}
+
+
+@given(our.specs, our.inventories)
+def test_a_renamed_variable_changes_nothing_but_the_name(spec, facts) -> None:
+    rules = our.text_of(spec)
+    renamed = [tuple(re.sub(r'^(\$\$?)', r'\1new ', text) for text in rule) for rule in rules]
+    before, after = match(rules, facts), match(renamed, facts)
+    assert (before and before.facts) == (after and after.facts)
+    assert {
+        f'new {name}': value for name, value in (before.variables if before else {}).items()
+    } == (after.variables if after else {})
+
+
+@given(our.specs, our.inventories)
+def test_the_answer_satisfies_the_spec(spec, facts) -> None:
+    """By putting the captured values in the places of the variables."""
+    found = match(our.text_of(spec), facts)
+    if found is None:
+        return
+    assert len(set(found.facts)) == len(spec)
+    for rule, index in zip(spec, found.facts, strict=True):
+        for term, value in zip(rule, facts[index], strict=True):
+            assert term.holds(str(value))
+            if term.variable:
+                assert str(found.variables[term.variable]) == str(value)
+
+
+@given(our.specs, our.inventories)
+def test_a_fact_of_no_rule_in_front_changes_no_binding(spec, facts) -> None:
+    before = match(our.text_of(spec), facts)
+    unrelated = ('unrelated', 'unrelated', 'unrelated', 'unrelated')
+    after = match(our.text_of(spec), [unrelated, *facts])
+    if before is not None:
+        assert after is not None
+        used = [index for index in after.facts if index == 0]
+        if not used:
+            assert after.facts == tuple(index + 1 for index in before.facts)
+
+
+@st.composite
+def planted(draw: st.DrawFn):
+    """A large inventory, and a spec that some of its devices satisfy."""
+    random = draw(st.randoms(use_true_random=False))
+    size = draw(st.sampled_from([60, 200, 600, 2000]))
+    kinds = ['disk', 'network', 'cpu', 'bank']
+    facts = []
+    for device in range(size // 10):
+        kind = random.choice(kinds)
+        facts += [
+            (kind, f'{kind}{device}', f'p{n}', random.choice(['a', 'b', 1, 2, f'{device}']))
+            for n in range(10)
+        ]
+    devices = random.sample(range(size // 10), k=min(size // 10, draw(st.integers(5, 15))))
+    rules = []
+    for number, device in enumerate(devices):
+        for fact in random.sample(facts[device * 10 : device * 10 + 10], k=4):
+            kind, _, prop, value = fact
+            term = random.choice([str(value), f'$v{random.randrange(1000)}', f'in({value}, q)'])
+            if term.startswith('$v'):
+                term = f'$v{number} {prop}'
+            rules.append((kind, f'$d{number}', prop, term))
+    random.shuffle(facts)
+    random.shuffle(rules)
+    return rules, facts
+
+
+@settings(max_examples=60)
+@given(planted())
+def test_what_is_planted_is_found(instance) -> None:
+    rules, facts = instance
+    found = match(rules, facts)
+    assert found is not None
+    assert len(set(found.facts)) == len(rules)
+    for rule, index in zip(rules, found.facts, strict=True):
+        for term, value in zip(rule, facts[index], strict=True):
+            if term.startswith('$'):
+                assert str(found.variables[term[1:]]) == str(value)
+
+
+def answered(spec, facts) -> str:
+    """How a search ends: in any case it does."""
+    try:
+        return 'no' if match(spec, facts) is None else 'yes'
+    except SearchLimitExceeded as gave_up:
+        assert 'gave up after 2000000 steps' in str(gave_up)
+        return 'gave up'
+
+
+def disks(count: int, *, alike: bool = True) -> list[tuple[object, ...]]:
+    return [
+        ('disk', f'sd{n}', prop, 'x' if alike else f'{prop}{n}')
+        for n in range(count)
+        for prop in ('size', 'vendor', 'serial')
+    ]
+
+
+@pytest.mark.parametrize('count', [3, 24, 200])
+def test_pigeons_in_too_few_holes_are_refused(count: int) -> None:
+    """One device more than there are, each with two rules."""
+    spec = [
+        ('disk', f'$d{n}', prop, f'${prop}{n}')
+        for n in range(count + 1)
+        for prop in ('size', 'serial')
+    ]
+    assert answered(spec, disks(count)) == 'no'
+    assert answered(spec[:-2], disks(count)) == 'yes'
+
+
+@pytest.mark.parametrize('count', [3, 24, 100])
+def test_the_right_device_may_be_the_last(count: int) -> None:
+    spec = [
+        ('disk', '$d', 'size', '$s'),
+        ('disk', '$d', 'vendor', '$v'),
+        ('disk', '$d', 'serial', f'serial{count - 1}'),
+    ]
+    assert match(spec, disks(count, alike=False)).variables['d'] == f'sd{count - 1}'
+
+
+def test_devices_that_must_be_permuted_are() -> None:
+    """Each may serve two rules, and only one order serves all."""
+    count = 30
+    spec = [('disk', f'$d{n}', 'serial', f'in(serial{n}, serial{n + 1})') for n in range(count)]
+    spec += [('disk', '$last', 'serial', 'serial0')]
+    found = match(spec, disks(count + 1, alike=False))
+    assert [found.variables[f'd{n}'] for n in range(count)] == [f'sd{n + 1}' for n in range(count)]
+
+
+def graph(edges: set[tuple[int, int]]) -> list[tuple[str, ...]]:
+    return [('edge', str(a), 'to', str(b)) for a, b in sorted(edges)]
+
+
+def test_a_clique_that_is_not_there_is_refused_or_given_up() -> None:
+    """A hard problem in disguise: cross-linked variables in two places."""
+    random = Random(7)
+    edges = {(a, b) for a in range(40) for b in range(40) if a < b and random.random() < 0.6}
+    spec = [('edge', f'${a}', 'to', f'${b}') for a in range(12) for b in range(a + 1, 12)]
+    assert answered(spec, graph(edges)) in ('no', 'gave up')
+
+
+@pytest.mark.parametrize(
+    ('spec', 'facts'),
+    [
+        # thousands of like facts, variables in all four places
+        ([tuple(f'${n}{e}' for e in range(4)) for n in range(40)], [('a', 'b', 'c', 'd')] * 5000),
+        # every value equal, all variables shared
+        ([('$a', '$b', '$c', '$d')] * 30, [('x', 'x', 'x', 'x')] * 3000),
+        ([('$a', '$b', '$c', '$a')] * 30, [(str(n), 'x', 'x', str(n)) for n in range(3000)]),
+        # a chain through all facts that breaks at its end
+        (
+            [('n', f'${n}', 'next', f'${n + 1}') for n in range(60)],
+            [('n', str(n), 'next', str(n + 1)) for n in range(59)] * 20,
+        ),
+        (
+            [('n', f'${n}', '$p', f'${n + 1}') for n in range(30)] + [('n', '$30', 'x', '$0')],
+            [('n', str(a), 'x', str(b)) for a in range(40) for b in range(40)],
+        ),
+    ],
+    ids=['like facts', 'equal values', 'tied places', 'a broken chain', 'a ring'],
+)
+def test_hostile_inventories_end_within_the_budget(spec, facts) -> None:
+    assert answered(spec, facts) in ('yes', 'no', 'gave up')
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'value', 'answer'),
+    [
+        (r'(a+)+$', 'a' * 60 + '!', 'gave up'),
+        (r'(a|a)*$', 'a' * 60 + '!', 'gave up'),
+        (r'^(\w+\s?)+$', 'word ' * 12 + '!', 'gave up'),
+        (r'(.*){12}x', 'a' * 60, 'gave up'),
+        (r'a*a*a*a*b', 'a' * 5000, 'gave up'),
+        (r'(a+)+$', 'a' * 12, 'yes'),
+        (r'.*avx.*f16c.*', 'fpu vme avx ' * 300 + 'f16c', 'yes'),
+        (r'^([0-9a-f]{2}:){5}[0-9a-f]{2}$', '52:54:00:88:17:3c', 'yes'),
+        (r'^S{1,2}(T|U)', 'SST', 'yes'),
+        (r'^\d+\.\d+\.\d+\.\d+$', '192.168.122.3', 'yes'),
+        (r'a$', 'b' * 100_000 + 'a', 'yes'),
+    ],
+)
+def test_regular_expressions_end_within_the_budget(pattern, value, answer) -> None:
+    """What could take for ever on a value is given up before it is tried."""
+    facts = [('a', 'b', 'c', value)]
+    assert answered([('a', 'b', 'c', f'regexp({pattern})')], facts) == answer
+    assert answered([('a', 'b', 'c', f'and(ne(q), regexp("{pattern}"))')], facts) == answer
+
+
+@given(st.sampled_from(['a', 'a.*', '.*a', '.*', r'\.*', r'a\\.*', '.*?a', '.*|b', 'a|.*', '(.*){2}']),
+       st.text(alphabet='ab.\\\n', max_size=6))  # fmt: skip
+def test_a_pattern_means_what_python_says(pattern: str, value: str) -> None:
+    """Though the ends of some are left away."""
+    found = match([('a', 'b', 'c', f'regexp({pattern})')], [('a', 'b', 'c', value)])
+    assert (found is not None) == (re.search(pattern, value) is not None)

@@ -27,6 +27,7 @@ from edeploylib.errors import (
 )
 from edeploylib.inventory import Inventory
 from edeploylib.select import Decision, fail, select
+from edeploylib.spec import Spec
 from edeploylib.store import FileStore, MemoryStore, Store
 
 VM = "[('disk', '$disk', 'size', 'gt(4)'), ('network', '$eth', 'serial', '$mac')]"
@@ -487,3 +488,38 @@ def test_an_unreadable_file_is_an_error_and_not_a_missing_one(empty: Deployment)
     with pytest.raises(EdeployError, match='cannot read .*vm.cmdb: Is a directory'):
         world.upload(machine(1))
     assert json.loads(empty.texts()['state'].replace('(', '[').replace(')', ']').replace("'", '"'))
+
+
+def test_a_file_is_parsed_once_while_it_is_the_same(empty: Deployment) -> None:
+    """Only when its last change is so old that the next would be seen."""
+    files_lab(empty)
+    spec = empty.config / 'vm.specs'
+    settled = time.time() + 3
+    while time.time() < settled:
+        with empty.store.transaction() as world:
+            first = world.spec('vm')
+        time.sleep(0.25)
+    with empty.store.transaction() as world:
+        assert world.spec('vm') is first
+    spec.write_text(VM.replace('4', '5'))
+    with empty.store.transaction() as world:
+        changed = world.spec('vm')
+        assert changed is not first
+        assert changed == Spec.parse(VM.replace('4', '5'))
+
+
+@pytest.mark.parametrize('replace', [False, True], ids=['in place', 'renamed'])
+def test_a_changed_file_is_seen_at_once(empty: Deployment, replace: bool) -> None:
+    """Though size and, as some tools leave it, time of change are the same."""
+    files_lab(empty)
+    spec = empty.config / 'vm.specs'
+    for number in range(300):
+        text = VM.replace('4', str(number % 10))
+        if replace:
+            (empty.config / 'new').write_text(text)
+            (empty.config / 'new').rename(spec)
+        else:
+            spec.write_text(text)
+        os.utime(spec, (1_000_000_000, 1_000_000_000))
+        with empty.store.transaction() as world:
+            assert world.spec('vm').rules[0].value.text == f'gt({number % 10})'
