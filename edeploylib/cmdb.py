@@ -4,7 +4,7 @@ file  = list | "generate(" dict ")" | file "+" file
 """
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from edeploylib.errors import CmdbError, ModelError
@@ -18,12 +18,28 @@ _WIDTH = 79
 class Claim(NamedTuple):
     """What the ledger says of an entry that a machine holds.
 
-    ``before`` is the entry as it was, ``after`` as the machine's upload left it.
+    ``before`` is the entry as it was, ``after`` as the machine's upload left
+    it, ``position`` the index where it stood.
     """
 
     machine: int
     before: Entry
     after: Entry
+    position: int = -1
+
+
+class Holders(NamedTuple):
+    """Who holds what, by an entry's index.
+
+    ``doubtful`` are entries of which edits have left unclear which of these
+    machines holds them: nobody else may have them.
+    """
+
+    held: Mapping[int, int]
+    doubtful: Mapping[int, frozenset[int]]
+
+    def index_of(self, machine: int) -> int | None:
+        return next((index for index, holder in self.held.items() if holder == machine), None)
 
 
 class NoEntry(NamedTuple):
@@ -81,34 +97,38 @@ class Cmdb:
     @classmethod
     def of(cls, entries: Iterable[Mapping[str, Value]]) -> 'Cmdb':
         """The CMDB of entries that are there already."""
-        listed = tuple(dict(entry) for entry in entries)
-        return cls.parse(_regular(listed))
+        try:
+            text = _regular([dict(entry) for entry in entries])
+        except (TypeError, ValueError, RecursionError, AttributeError) as broken:
+            raise CmdbError(f'expected a list of dicts: {broken}') from None
+        return cls.parse(text)
 
     def find(
         self,
         variables: Mapping[str, Scalar],
         keys: Mapping[str, Scalar],
-        mine: Claim | None = None,
-        claims: Iterable[Claim] = (),
+        machine: int = 0,
+        claims: Iterable[Claim] | Holders = (),
     ) -> int | NoEntry:
         """The index of the entry that a machine gets, or why it gets none.
 
-        ``mine`` is what it holds already, ``claims`` what other known machines
-        hold.  Candidates are the entries equal in all the keys (without keys,
-        all of them), less those that another machine holds.  Of these, the
-        first that the machine holds; else that includes all the variables, if
-        there are any; else that has no ``used``; else, with keys, that is used
-        by no machine that is known.
+        ``claims`` are what the known machines hold, this one included.
+        Candidates are the entries equal in all the keys (without keys, all of
+        them), less those that another machine holds.  Of these, the first that
+        the machine holds; else that includes all the variables, if there are
+        any; else that has no ``used``; else, with keys, that is used by no
+        machine that is known.
         """
+        holders = claims if isinstance(claims, Holders) else self.holders(claims)
         wanted = [i for i, entry in enumerate(self.entries) if _includes(entry, keys)]
         if keys and not wanted:
             return NoEntry(f'no entry has {_shown(keys)}')
-        holders = self.holders([*claims, *([mine] if mine else [])])
-        me = mine.machine if mine else None
-        candidates = [i for i in wanted if holders.get(i, me) == me]
-        for index in candidates:
-            if index in holders:
-                return index
+        mine = holders.index_of(machine)
+        if mine in wanted:
+            return mine
+        if any(machine in machines for machines in holders.doubtful.values()):
+            return NoEntry('entries have been edited so that it is unclear which of them it holds')
+        candidates = [i for i in wanted if i not in holders.held and i not in holders.doubtful]
         for index in candidates:
             if variables and _includes(self.entries[index], variables):
                 return index
@@ -122,56 +142,109 @@ class Cmdb:
         held = f', {len(wanted) - used} more held by known machines' * (used < len(wanted))
         return NoEntry(f'no entry{having}: {used} of {len(wanted)} used{held}')
 
-    def holders(self, claims: Iterable[Claim]) -> dict[int, int]:
-        """The machine that holds each entry, by the entry's index.
+    def holders(self, claims: Iterable[Claim]) -> Holders:
+        """Who holds which entry; an entry has one holder, and a claim one entry.
 
-        An entry is the one that a claim means if it is as the claim left it;
-        or, where the operator has edited it since, if it still has all that the
-        claim found there, or all that the claim wrote there.  An entry has one
-        holder, and a claim one entry.
+        The entry that a claim means is as the claim left it. Where the operator
+        has edited it since, it still has all that the claim found there, or
+        all that the claim wrote there, and no other entry has; or it stands
+        where it stood and still has some of it.
         """
         held: dict[int, int] = {}
-        waiting: dict[str, list[Claim]] = {}
-        for claim in claims:
-            waiting.setdefault(_canonical(claim.after), []).append(claim)
-        if not waiting:
-            return held
-        for index, entry in enumerate(self.entries):
-            claims_of = waiting.get(_canonical(entry))
-            if claims_of:
-                held[index] = claims_of.pop(0).machine
-        for claim in (claim for left in waiting.values() for claim in left):
-            edited = self._edited_since(claim, held)
-            if edited is not None:
-                held[edited] = claim.machine
-        return held
+        edited = self._as_left(claims, held)
+        if not edited:
+            return Holders(held, {})
+        hits: dict[int, list[int]] = {}
+        for mark in (_found, _wrote):
+            edited = self._marked(edited, mark, held, hits)
+        doubtful: dict[int, set[int]] = {}
+        for claim in edited:
+            unclear = [index for index in hits.get(claim.machine, ()) if index not in held]
+            if not unclear and self._still_stands(claim) and claim.position not in held:
+                held[claim.position] = claim.machine
+            for index in unclear:
+                doubtful.setdefault(index, set()).add(claim.machine)
+        return Holders(held, {index: frozenset(doubt) for index, doubt in doubtful.items()})
 
-    def _edited_since(self, claim: Claim, held: Mapping[int, int]) -> int | None:
-        items = [(name, value) for name, value in claim.after.items() if name != 'used']
-        found = {name: value for name, value in items if (name, value) in claim.before.items()}
-        wrote = {name: value for name, value in items if name not in found}
-        for mark in filter(None, (found, wrote)):
-            for index, entry in enumerate(self.entries):
-                if index not in held and _includes(entry, mark):
-                    return index
-        return None
+    def _as_left(self, claims: Iterable[Claim], held: dict[int, int]) -> list[Claim]:
+        """Note the claims whose entries nobody has edited; return the others."""
+        by_text: dict[str, list[Claim]] = {}
+        for claim in claims:
+            by_text.setdefault(_canonical(claim.after), []).append(claim)
+        if not by_text:
+            return []
+        there: dict[str, list[int]] = {}
+        for index, entry in enumerate(self.entries):
+            text = _canonical(entry)
+            if text in by_text:
+                there.setdefault(text, []).append(index)
+        edited = []
+        for text, alike in by_text.items():
+            indices = there.get(text, [])
+            moved = []
+            for claim in alike:
+                if claim.position in indices:
+                    indices.remove(claim.position)
+                    held[claim.position] = claim.machine
+                else:
+                    moved.append(claim)
+            for claim, index in zip(moved, indices, strict=False):
+                held[index] = claim.machine
+            edited += moved[len(indices) :]
+        return edited
+
+    def _marked(
+        self,
+        claims: list[Claim],
+        mark: Callable[[Claim], Entry],
+        held: dict[int, int],
+        hits: dict[int, list[int]],
+    ) -> list[Claim]:
+        """Note the claims that one entry alone has the mark of; return the others."""
+        by_item: dict[str, list[int]] = {}
+        for index, entry in enumerate(self.entries):
+            for item in entry.items() if index not in held else ():
+                by_item.setdefault(repr(item), []).append(index)
+        hit_by: dict[int, list[Claim]] = {}
+        for claim in claims:
+            wanted = mark(claim)
+            if not wanted:
+                continue
+            rarest = min((by_item.get(repr(item), []) for item in wanted.items()), key=len)
+            hits[claim.machine] = [i for i in rarest if _includes(self.entries[i], wanted)]
+            for index in hits[claim.machine]:
+                hit_by.setdefault(index, []).append(claim)
+        unclear = []
+        for claim in claims:
+            its = hits.get(claim.machine, [])
+            if claim.position in its and claim.position not in held:
+                held[claim.position] = claim.machine
+            elif len(its) == 1 and len(hit_by[its[0]]) == 1:
+                held[its[0]] = claim.machine
+            else:
+                unclear.append(claim)
+        return unclear
+
+    def _still_stands(self, claim: Claim) -> bool:
+        if not 0 <= claim.position < len(self.entries):
+            return False
+        items = self.entries[claim.position].items()
+        return any(item in items for item in claim.after.items() if item[0] != 'used')
 
     def give(self, index: int, variables: Mapping[str, Scalar]) -> 'Cmdb':
         """With the entry updated by a machine's variables and marked as used."""
         return self._with(index, {**self.entries[index], **variables, 'used': 1})
 
-    def release(self, claim: Claim) -> 'Cmdb':
-        """With the claim's entry as it was before; what was edited since stays."""
-        for index in self.holders([claim]):
-            entry = dict(self.entries[index])
-            for name, value in claim.after.items():
-                if name in entry and entry[name] == value:
-                    if name in claim.before:
-                        entry[name] = claim.before[name]
-                    else:
-                        del entry[name]
-            return self._with(index, entry)
-        return self
+    def release(self, index: int, claim: Claim) -> 'Cmdb':
+        """With an entry as it was before the claim; what was edited since stays."""
+        entry = dict(self.entries[index])
+        for name, value in claim.after.items():
+            if name in entry and entry[name] == value:
+                if name in claim.before:
+                    entry[name] = claim.before[name]
+                else:
+                    del entry[name]
+        return self._with(index, entry)
 
     def _with(self, index: int, entry: Entry) -> 'Cmdb':
         if _canonical(entry) == _canonical(self.entries[index]):
@@ -248,6 +321,23 @@ def _same(left: Value, right: Value) -> bool:
 
 def _canonical(entry: Entry) -> str:
     return repr(sorted(entry.items()))
+
+
+def _found(claim: Claim) -> Entry:
+    """What a claim found in its entry and left as it was."""
+    return {
+        name: value
+        for name, value in claim.before.items()
+        if name != 'used' and name in claim.after and claim.after[name] == value
+    }
+
+
+def _wrote(claim: Claim) -> Entry:
+    """What a claim wrote into its entry."""
+    found = _found(claim)
+    return {
+        name: value for name, value in claim.after.items() if name != 'used' and name not in found
+    }
 
 
 def _shown(keys: Mapping[str, Scalar]) -> str:

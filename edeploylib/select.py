@@ -4,7 +4,7 @@
 carries its changes; nothing has happened until a store commits them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from edeploylib.cmdb import Claim, Cmdb, NoEntry
@@ -30,7 +30,8 @@ class Assignment(NamedTuple):
 
     While ``status`` is installing it holds a unit of the profile's quota; once
     it has failed, only its entry is kept for it. ``before`` and ``after`` are
-    the CMDB entry around its upload, None for a profile without CMDB.
+    the CMDB entry around its upload, None for a profile without CMDB, and
+    ``position`` is its index.
     """
 
     machine: int
@@ -38,6 +39,7 @@ class Assignment(NamedTuple):
     status: str
     before: Entry | None = None
     after: Entry | None = None
+    position: int = -1
 
     @property
     def holds_unit(self) -> bool:
@@ -47,7 +49,7 @@ class Assignment(NamedTuple):
     def claim(self) -> Claim | None:
         if self.before is None or self.after is None:
             return None
-        return Claim(self.machine, self.before, self.after)
+        return Claim(self.machine, self.before, self.after, self.position)
 
 
 class World(Protocol):
@@ -73,6 +75,9 @@ class World(Protocol):
 
     def assignments(self, profile: ProfileName) -> Iterable[Assignment]:
         """All that hold or reserve something of the profile."""
+
+    def orphans(self, listed: Collection[ProfileName]) -> Iterable[Assignment]:
+        """All that hold something of profiles that the state no longer lists."""
 
 
 class Refusal(NamedTuple):
@@ -133,20 +138,19 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
             # A spent quota skips the profile without reading it.
             refusals.append(Refusal(profile, 'its quota is spent'))
             continue
-        taken = _take(inventory, profile, held if holds else None, world)
+        machine = identity.machine.id if identity.machine else NEW
+        taken = _take(inventory, profile, machine, world)
         if isinstance(taken, str):
             refusals.append(Refusal(profile, taken))
             continue
-        found, cmdb, before, after = taken
-        machine = identity.machine.id if identity.machine else NEW
-        assignment = Assignment(machine, profile, INSTALLING, before, after)
+        found, cmdb, new = taken
         return Decision(
             name=inventory.sysname,
             identity=identity,
             profile=profile,
-            variables={**found.variables, **(after or {})},
+            variables={**found.variables, **(new.after or {})},
             refusals=tuple(refusals),
-            changes=_changes(world, state, held, assignment, cmdb),
+            changes=_changes(world, state, held, new, cmdb),
         )
     return Decision(inventory.sysname, identity, refusals=tuple(refusals))
 
@@ -195,13 +199,10 @@ def identify_machine(
 class _Taken(NamedTuple):
     match: Match
     cmdb: Cmdb | None
-    before: Entry | None
-    after: Entry | None
+    assignment: Assignment
 
 
-def _take(
-    inventory: Inventory, profile: ProfileName, held: Assignment | None, world: World
-) -> _Taken | str:
+def _take(inventory: Inventory, profile: ProfileName, machine: int, world: World) -> _Taken | str:
     """What the profile would give the machine, or why it cannot take it.
 
     A missing or broken spec stops the selection with that error, as does a
@@ -219,26 +220,31 @@ def _take(
     world.configure(profile)
     cmdb = world.cmdb(profile)
     if cmdb is None:
-        return _Taken(found, None, None, None)
-    mine = held.claim if held else None
-    claims = [
-        claim
-        for other in world.assignments(profile)
-        if (claim := other.claim) and (held is None or other.machine != held.machine)
-    ]
-    index = cmdb.find(found.variables, found.keys, mine, claims)
+        return _Taken(found, None, Assignment(machine, profile, INSTALLING))
+    claims = _claims(world, profile)
+    holders = cmdb.holders(claims.values())
+    index = cmdb.find(found.variables, found.keys, machine, holders)
     if isinstance(index, NoEntry):
         return f'its CMDB has no entry for it: {index.reason}'
-    return _given(cmdb, index, found, mine)
-
-
-def _given(cmdb: Cmdb, index: int, found: Match, mine: Claim | None) -> _Taken:
-    keeps = mine is not None and index in cmdb.holders([mine])
     after = cmdb.give(index, found.variables)
-    before = mine.before if keeps and mine else cmdb.entries[index]
-    # Its former entry of the same CMDB, if the keys name another one now.
-    settled = after if mine is None or keeps else after.release(mine)
-    return _Taken(found, settled, before, after.entries[index])
+    before = cmdb.entries[index]
+    former = holders.index_of(machine)
+    if former == index:
+        before = claims[machine].before
+    elif former is not None:
+        # The keys name another entry of the same CMDB now.
+        after = after.release(former, claims[machine])
+    new = Assignment(machine, profile, INSTALLING, before, after.entries[index], index)
+    return _Taken(found, after, new)
+
+
+def _claims(world: World, profile: ProfileName) -> dict[int, Claim]:
+    """What is held of a profile's CMDB, by machine.
+
+    A profile that was renamed has its entries still.
+    """
+    theirs = [*world.orphans(world.state().quotas), *world.assignments(profile)]
+    return {one.machine: claim for one in theirs if (claim := one.claim)}
 
 
 def _changes(
@@ -258,8 +264,7 @@ def _changes(
     if held and held.profile != new.profile:
         if held.holds_unit and held.profile in after.quotas:
             after = after.give_back(held.profile)
-        former = world.cmdb(held.profile) if held.claim else None
-        released = former.release(held.claim) if former and held.claim else None
+        released = _released(world, held)
         if released is not None and released.is_changed:
             cmdbs[held.profile] = released
     return Changes(
@@ -267,3 +272,13 @@ def _changes(
         cmdbs=cmdbs,
         assignment=new if new != held else None,
     )
+
+
+def _released(world: World, held: Assignment) -> Cmdb | None:
+    """The CMDB of a profile that a machine leaves, with its entry as it was before."""
+    claims = _claims(world, held.profile)
+    cmdb = world.cmdb(held.profile) if held.claim else None
+    index = cmdb.holders(claims.values()).index_of(held.machine) if cmdb else None
+    if cmdb is None or index is None:
+        return None
+    return cmdb.release(index, claims[held.machine])

@@ -66,6 +66,11 @@ class Deployment(NamedTuple):
             (self.config / name.replace('_', '.')).write_text(text)
         return self
 
+    def put(self, name: str, text: str | None) -> None:
+        """A file of CONFIGDIR, or none."""
+        path = self.config / name
+        path.unlink() if text is None else path.write_text(text)
+
     def configure(self, **changes: str) -> 'Deployment':
         lines = {
             'CONFIGDIR': str(self.config),

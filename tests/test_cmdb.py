@@ -163,7 +163,7 @@ THEIRS = Claim(8, {'ip': '10.0.0.3'}, {'ip': '10.0.0.3', 'mac': 'n', 'used': 1})
 )  # fmt: skip
 def test_which_entry_a_machine_gets(entries, variables, keys, expected) -> None:
     """In the order of the rules, and the reason where there is none."""
-    found = Cmdb.of(entries).find(variables, keys, MINE, [THEIRS])
+    found = Cmdb.of(entries).find(variables, keys, MINE.machine, [THEIRS, MINE])
     assert found == (NoEntry(expected) if isinstance(expected, str) else expected)
 
 
@@ -172,19 +172,60 @@ def test_equal_entries_are_held_one_by_one() -> None:
     after = {'rack': 1, 'used': 1}
     cmdb = Cmdb.of([after, after, pool])
     claims = [Claim(1, pool, after), Claim(2, pool, after)]
-    assert cmdb.holders(claims) == {0: 1, 1: 2}
-    assert cmdb.find({'rack': '1'}, {'rack': '1'}, None, claims) == 2
+    assert cmdb.holders(claims) == ({0: 1, 1: 2}, {})
+    assert cmdb.find({'rack': '1'}, {'rack': '1'}, 3, claims) == 2
+
+
+H1, H2 = {'host': 'h1', 'ip': '1'}, {'host': 'h2', 'ip': '2'}
+DISK = {'disk': 'vda', 'used': 1}
+ONE, TWO = Claim(1, H1, {**H1, **DISK}, 0), Claim(2, H2, {**H2, **DISK}, 1)
+
+
+@pytest.mark.parametrize(
+    ('entries', 'held', 'doubtful'),
+    [
+        # as they were left, wherever they stand
+        ([ONE.after, TWO.after], {0: 1, 1: 2}, {}),
+        ([TWO.after, {'new': 1}, ONE.after], {0: 2, 2: 1}, {}),
+        # freed, deleted, added to
+        ([H1, TWO.after], {0: 1, 1: 2}, {}),
+        ([TWO.after], {0: 2}, {}),
+        ([{**TWO.after, 'note': 'x'}], {0: 2}, {}),
+        ([], {}, {}),
+        # a field edited where they stand, though what was captured is not their own
+        ([{**ONE.after, 'ip': '9'}, {**TWO.after, 'ip': '9'}], {0: 1, 1: 2}, {}),
+        ([{**ONE.after, 'ip': '9'}, {'free': 1}], {0: 1}, {}),
+        # freed and edited where they stand
+        ([{'host': 'h1', 'ip': '9'}, {'host': 'h2', 'ip': '9'}], {0: 1, 1: 2}, {}),
+        # edited and moved, and nothing is left that tells them apart
+        (
+            [{'new': 1}, {'new': 2}, {**ONE.after, 'ip': '9'}, {**TWO.after, 'ip': '9'}],
+            {},
+            {2: frozenset({1, 2}), 3: frozenset({1, 2})},
+        ),
+    ],
+)
+def test_who_holds_what_after_an_edit_by_hand(entries, held, doubtful) -> None:
+    """Nobody else is ever taken for the holder, and nobody gets what is in doubt."""
+    cmdb = Cmdb.of(entries)
+    assert cmdb.holders([ONE, TWO]) == (held, doubtful)
+    assert cmdb.holders([TWO, ONE]) == (held, doubtful)
+    given = cmdb.find({'disk': 'vda'}, {}, 3, [ONE, TWO])
+    assert given not in {*held, *doubtful}
+    if doubtful:
+        unclear = 'entries have been edited so that it is unclear which of them it holds'
+        assert cmdb.find({'disk': 'vda'}, {}, 1, [ONE, TWO]) == NoEntry(unclear)
 
 
 def test_a_release_restores_what_the_entry_was() -> None:
     before = Cmdb.parse(LAB)
     after = before.give(1, {'hostname': 'new', 'mac': 'm'})
     claim = Claim(1, before.entries[1], after.entries[1])
-    assert Cmdb.parse(after.render()).release(claim).entries == before.entries
+    assert Cmdb.parse(after.render()).release(1, claim).entries == before.entries
 
 
 def test_a_release_keeps_what_was_edited_since() -> None:
     claim = Claim(1, {'ip': 'a', 'host': 'x'}, {'ip': 'a', 'host': 'x', 'mac': 'm', 'used': 1})
     edited = Cmdb.of([{'ip': 'a', 'host': 'y', 'mac': 'm', 'used': 1, 'note': 'moved'}])
-    (entry,) = edited.release(claim).entries
+    (entry,) = edited.release(0, claim).entries
     assert entry == {'ip': 'a', 'host': 'y', 'note': 'moved'}

@@ -48,9 +48,15 @@ def machine(number: int, *more: tuple[object, ...], size: str = '10') -> Invento
 class World:
     """A store of either kind, with its configuration's texts."""
 
-    def __init__(self, store: Store, texts: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        texts: Callable[[], Mapping[str, str]],
+        write: Callable[[str, str | None], None] = lambda name, text: None,
+    ) -> None:
         self.store = store
         self.texts = texts
+        self.write = write
 
     def upload(self, inventory: Inventory) -> Decision:
         with self.store.transaction('a test') as world:
@@ -70,9 +76,14 @@ def make(request: pytest.FixtureRequest, empty: Deployment) -> Callable[..., Wor
     def world(**files: str) -> World:
         if request.param == 'files':
             empty.write(**files)
-            return World(empty.store, empty.texts)
+            return World(empty.store, empty.texts, empty.put)
         store = MemoryStore({name.replace('_', '.'): text for name, text in files.items()})
-        return World(store, lambda: store.files)
+
+        def put(name: str, text: str | None) -> None:
+            store.files.pop(name, None)
+            store.files.update({} if text is None else {name: text})
+
+        return World(store, lambda: store.files, put)
 
     return world
 
@@ -86,6 +97,18 @@ def lab(make: Callable[..., World], **changes: str) -> World:
         **changes,
     }
     return make(**{name: text for name, text in files.items() if text is not None})
+
+
+def edit(world: World, name: str, old: str, new: str) -> None:
+    """As the operator does, between uploads."""
+    text = world.texts()[name]
+    assert old in text
+    world.write(name, text.replace(old, new))
+
+
+def rename(world: World, old: str, new: str) -> None:
+    world.write(new, world.texts()[old])
+    world.write(old, None)
 
 
 def test_a_machine_gets_its_profile_its_entry_and_a_unit(make) -> None:
@@ -264,6 +287,39 @@ def test_an_entry_used_before_the_ledger_existed_is_taken_over(make) -> None:
     world = lab(make, vm_cmdb=f"[{{'host': 'h1'}}, {used}]")
     assert world.upload(machine(1)).variables['host'] == 'h2'
     assert world.upload(machine(2)).variables['host'] == 'h1'
+
+
+KEYED = VM.replace('$disk', '$$disk')
+
+
+def test_an_entry_that_was_edited_stays_its_machines(make) -> None:
+    """Though its keys are those of many, and it is marked as used."""
+    world = lab(make, vm_specs=KEYED, vm_cmdb="[{'disk': 'vda', 'host': 'h1', 'ip': '1'}]")
+    world.upload(machine(1))
+    edit(world, 'vm.cmdb', "'ip': '1'", "'ip': '2'")
+    assert world.upload(machine(2)).profile is None
+    assert world.upload(machine(1)).variables['ip'] == '2'
+
+
+def test_a_retry_with_equal_entries_changes_nothing(make) -> None:
+    world = lab(make, vm_specs=KEYED, vm_cmdb="[{'disk': 'vda'}, {'disk': 'vda'}]")
+    world.upload(machine(1))
+    world.upload(machine(2))
+    before = dict(world.texts())
+    for number in (2, 1, 2):
+        world.upload(machine(number))
+        assert world.texts() == before
+
+
+def test_the_entries_of_a_renamed_profile_stay_their_machines(make) -> None:
+    world = lab(make, vm_specs=KEYED, vm_cmdb="[{'disk': 'vda', 'host': 'h1'}]")
+    world.upload(machine(1))
+    for name in ('vm.specs', 'vm.configure', 'vm.cmdb'):
+        rename(world, name, name.replace('vm', 'kvm'))
+    edit(world, 'state', "'vm'", "'kvm'")
+    assert world.upload(machine(2)).profile is None
+    again = world.upload(machine(1))
+    assert (again.profile, again.variables['host']) == ('kvm', 'h1')
 
 
 def test_a_profile_without_cmdb_gives_the_variables_alone(make) -> None:

@@ -21,7 +21,7 @@ _MOST = 10_000
 _kept: dict[tuple[str, object], tuple[_Identity, object]] = {}
 
 
-def parsed(path: str, parse: Callable[[bytes, str], T]) -> T | None:
+def parsed(path: str, parse: Callable[[str | bytes, str], T]) -> T | None:
     """``parse(content, path)``, of now or of before; None if there is no such file.
 
     Raises StoreError if the file cannot be read.

@@ -1,7 +1,7 @@
 """The store of a running service: CONFIGDIR, HWDIR, LOCKFILE and the ledger."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
@@ -46,7 +46,7 @@ class FileTransaction(Texts):
         self._settings = settings
         self._ledger = ledger
 
-    def _parsed(self, name: str, parse: Callable[[bytes, str], T]) -> T | None:
+    def _parsed(self, name: str, parse: Callable[[str | bytes, str], T]) -> T | None:
         return parsed(os.path.join(self._settings.configdir, name), parse)
 
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
@@ -57,6 +57,9 @@ class FileTransaction(Texts):
 
     def assignments(self, profile: ProfileName) -> list[Assignment]:
         return self._ledger.assignments(profile)
+
+    def orphans(self, listed: Collection[ProfileName]) -> list[Assignment]:
+        return self._ledger.orphans(listed)
 
     def save(self, inventory: Inventory) -> None:
         """As HWDIR/SYSNAME.hw."""

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS assignments (
     status TEXT NOT NULL,
     before TEXT,
     after TEXT,
+    position INTEGER NOT NULL,
     since REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS assignments_of_profile ON assignments (section, profile);
@@ -125,9 +126,20 @@ class Ledger:
     def assignments(self, profile: ProfileName) -> list[Assignment]:
         return self._assignments('section = ? AND profile = ?', self._section, profile)
 
+    def orphans(self, listed: Collection[ProfileName]) -> list[Assignment]:
+        """All that hold something of profiles that are not listed."""
+        query = 'SELECT DISTINCT profile FROM assignments WHERE section = ?'
+        there = [ProfileName(profile) for (profile,) in self._rows(query, self._section)]
+        return [
+            held
+            for profile in there
+            if profile not in listed
+            for held in self.assignments(profile)
+        ]
+
     def _assignments(self, where: str, *values: object) -> list[Assignment]:
         query = (
-            'SELECT machine, profile, status, before, after FROM assignments '
+            'SELECT machine, profile, status, before, after, position FROM assignments '
             f'WHERE {where} ORDER BY machine'
         )
         return [
@@ -137,8 +149,9 @@ class Ledger:
                 status,
                 self._entry(before),
                 self._entry(after),
+                int(position),
             )
-            for machine, profile, status, before, after in self._rows(query, *values)
+            for machine, profile, status, before, after, position in self._rows(query, *values)
         ]
 
     def _entry(self, text: str | None) -> Entry | None:
@@ -151,7 +164,7 @@ class Ledger:
             held = decision.changes.assignment
             if held is not None:
                 self._db.execute(
-                    'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?)',
+                    'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
                     (
                         id,
                         self._section,
@@ -159,6 +172,7 @@ class Ledger:
                         held.status,
                         None if held.before is None else repr(held.before),
                         None if held.after is None else repr(held.after),
+                        held.position,
                         time.time(),
                     ),
                 )

@@ -1,7 +1,7 @@
 """A store without files, for tests and for trying a configuration."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -42,9 +42,9 @@ class MemoryTransaction(Texts):
         super().__init__(self._parsed, 'memory')
         self._store = store
 
-    def _parsed(self, name: str, parse: Callable[[bytes, str], T]) -> T | None:
+    def _parsed(self, name: str, parse: Callable[[str | bytes, str], T]) -> T | None:
         text = self._store.files.get(name)
-        return None if text is None else parse(text.encode(), f'memory/{name}')
+        return None if text is None else parse(text, f'memory/{name}')
 
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         store = self._store
@@ -59,6 +59,9 @@ class MemoryTransaction(Texts):
 
     def assignments(self, profile: ProfileName) -> list[Assignment]:
         return [held for held in self._store.held.values() if held.profile == profile]
+
+    def orphans(self, listed: Collection[ProfileName]) -> list[Assignment]:
+        return [held for held in self._store.held.values() if held.profile not in listed]
 
     def save(self, inventory: Inventory) -> None:
         self._store.inventories[inventory.sysname] = inventory

@@ -15,7 +15,7 @@ T = TypeVar('T')
 class Load(Protocol):
     """What ``parse`` makes of a file of CONFIGDIR; None if there is no such file."""
 
-    def __call__(self, name: str, parse: Callable[[bytes, str], T]) -> T | None: ...
+    def __call__(self, name: str, parse: Callable[[str | bytes, str], T]) -> T | None: ...
 
 
 class Texts:
@@ -39,7 +39,7 @@ class Texts:
     def cmdb(self, profile: ProfileName) -> Cmdb | None:
         return self._load(f'{profile}.cmdb', Cmdb.parse)
 
-    def _required(self, name: str, parse: Callable[[bytes, str], T], what: str) -> T:
+    def _required(self, name: str, parse: Callable[[str | bytes, str], T], what: str) -> T:
         found = self._load(name, parse)
         if found is None:
             raise MissingFile(f'{what}: {self._folder}/{name} does not exist')
