@@ -13,6 +13,8 @@ def network(text: str) -> str | None:
 
     Host bits are allowed, as are a netmask for the length and a bare address.
     """
+    if '%' in text:  # an address of one host's own link
+        return None
     try:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:

@@ -21,6 +21,7 @@ Python catch it as well::
     ├── SearchLimitExceeded (RuntimeError)
     └── StoreError (OSError)              a file cannot be read or written
         ├── MissingFile (FileNotFoundError)
+        ├── EditedMeanwhile               between the look at a file and the commit
         └── LockTimeout (TimeoutError)
 """
 
@@ -141,7 +142,9 @@ class MissingFile(StoreError, FileNotFoundError):
     pass
 
 
-class LockTimeout(StoreError, TimeoutError):
-    """``retry_after``: seconds after which it is worth asking again."""
+class EditedMeanwhile(StoreError):
+    pass
 
-    retry_after = 10
+
+class LockTimeout(StoreError, TimeoutError):
+    pass

@@ -7,7 +7,7 @@ from math import prod
 from typing import NamedTuple, cast
 
 from edeploylib.errors import ModelError
-from edeploylib.literal import Value
+from edeploylib.literal import Value, shown
 
 Entry = dict[str, Value]
 
@@ -31,23 +31,26 @@ def generate(model: Mapping[str, Value], limit: int = LIMIT) -> list[Entry]:
     ``limit`` entries.
     """
     if not isinstance(model, Mapping):
-        raise ModelError(f'expected a dict, found {model!a:.60}')
+        raise ModelError(f'expected a dict, found {shown(model)}')
     for key in model:
         if not isinstance(key, str):
-            raise ModelError(f'expected texts as keys, found {key!a:.60}')
+            raise ModelError(f'expected texts as keys, found {shown(key)}')
     steps = lengths(model)
     count = min(steps.values(), default=1)
     if count > limit:
         shortest = min(steps, key=steps.__getitem__)
         raise ModelError(
-            f'{shortest!r}: {model[shortest]!r:.60} gives {count} entries, '
+            f'{shortest!r}: {shown(model[shortest])} gives {count} entries, '
             f'expected at most {limit}'
         )
     columns = [_values(value) if key in steps else _copies(value) for key, value in model.items()]
     if not columns:
         return [{}]
     rows = zip(*columns, strict=False)
-    return [dict(zip(model, row, strict=True)) for row in islice(rows, count)]
+    try:
+        return [dict(zip(model, row, strict=True)) for row in islice(rows, count)]
+    except RecursionError:
+        raise ModelError('nested too deep') from None
 
 
 def lengths(model: Mapping[str, Value]) -> dict[str, int]:

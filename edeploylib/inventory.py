@@ -19,6 +19,7 @@ Scalar = str | int | float | bool
 Fact = tuple[str, str, str, Scalar]
 
 _ELEMENTS = 'category, name, property, value'
+_LONGEST_PYTHON = 1 << 18
 _MAC = re.compile(r'[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}', re.IGNORECASE)
 # Well under the interpreter's limit for turning an integer into text.
 _LARGEST_INT = 1 << 4096
@@ -126,22 +127,24 @@ class Inventory:
 
 
 def _decoded(text: str | bytes, origin: str) -> Iterable[object]:
+    if not isinstance(text, str | bytes):
+        raise _malformed(origin, f'expected a text, found {_kind(text)}')
     if isinstance(text, bytes):
         try:
-            text = text.decode('utf-8-sig')
+            text = text.decode()
         except UnicodeDecodeError as broken:
             raise _malformed(
                 origin,
                 f'expected UTF-8, found byte 0x{text[broken.start]:02x} at offset {broken.start}',
             ) from None
+    text = text.removeprefix('\ufeff')
     if not text.strip():
         raise _malformed(origin, 'expected a list of facts, found an empty file')
     try:
         return cast(Iterable[object], json.loads(text))
     except json.JSONDecodeError as broken:
         if _is_python(text, broken.pos):
-            source = Source(text, origin, InventoryError)
-            return cast(Iterable[object], source.value(source.root))
+            return _read_python(text, origin)
         line = text.split('\n')[broken.lineno - 1]
         place = Place(origin, broken.lineno, broken.colno, line)
         raise InventoryError(f'not JSON: {broken.msg}', place=place) from None
@@ -149,6 +152,26 @@ def _decoded(text: str | bytes, origin: str) -> Iterable[object]:
         raise _malformed(origin, 'nested too deep for a list of facts') from None
     except ValueError as broken:  # a number of thousands of digits
         raise _malformed(origin, f'not JSON: {broken}') from None
+
+
+def _read_python(text: str, origin: str) -> Iterable[object]:
+    """A Python literal; a long one must have a fact a line, as ``render`` writes it.
+
+    Its syntax tree takes hundreds of times the text's size.
+    """
+    if len(text) <= _LONGEST_PYTHON:
+        source = Source(text, origin, InventoryError)
+        return cast(Iterable[object], source.value(source.root))
+    facts: list[object] = []
+    for number, line in enumerate(text.strip().split('\n'), 1):
+        fact = line.strip().removeprefix('[').removesuffix(']').removesuffix(',')
+        if not fact or fact.startswith('#'):
+            continue
+        if len(fact) > _LONGEST_PYTHON:
+            raise _malformed(origin, f'line {number} is too long for a fact in Python')
+        source = Source(fact, f'{origin}:{number}', InventoryError)
+        facts.append(source.value(source.root))
+    return facts
 
 
 def _is_python(text: str, offset: int) -> bool:

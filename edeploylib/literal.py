@@ -8,14 +8,18 @@ name it in an error or to edit it.
 import ast
 import math
 import re
+import warnings
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from edeploylib.errors import FormatError, Place
 
 # The lines of Python's own parser; str.splitlines() knows more separators.
 _LINE_END = re.compile(r'\r\n|\r|\n')
-_LEADING = re.compile(r'\ufeff?(?:[ \t\f\r\n]|#[^\r\n]*)*')
+_BLANK = re.compile(r'[ \t\f\r\n]*')
+_COMMENT = re.compile(r'#[^\r\n]*')
 # Well under the interpreter's limit for turning an integer into text.
 _LARGEST_INT = 1 << 4096
 
@@ -37,8 +41,7 @@ class Source:
         self.root = self._parsed()
 
     def _parsed(self) -> ast.expr:
-        blank = _LEADING.match(self.text)
-        lead = blank.end() if blank else 0
+        lead = self._after_blank(self.text.startswith('\ufeff'))
         if lead == len(self.text):
             raise self.error('the file is empty', place=Place(self.origin))
         first = bisect_right(self._starts, lead) - 1
@@ -49,7 +52,8 @@ class Source:
         self._first = first + 1
         source = '\n' * first + self.text[lead:]
         try:
-            return ast.parse(source, self.origin, mode='eval').body
+            with quietly():
+                return ast.parse(source, mode='eval').body
         except SyntaxError as broken:
             line = min(broken.lineno or 1, len(self._starts))
             column = max(broken.offset or 1, 1) + (self._indent if line == self._first else 0)
@@ -116,13 +120,26 @@ class Source:
             self.fail(f"expected ',' between {what}, found {first[1]!r}", found)
 
     def _next_token(self, offset: int, bracket: str) -> int:
-        # Only blanks, line ends and comments can stand in between.
-        between = re.compile(r'(?:[\s\\]|#[^\r\n]*)*').match(self.text, offset)
-        found = between.end() if between else offset
+        found = self._after_blank(offset)
         return found if self.text.startswith(bracket, found) else offset
+
+    def _after_blank(self, offset: int) -> int:
+        """Behind blanks, line ends and comments."""
+        while True:
+            for skipped in (_BLANK, _COMMENT):
+                found = skipped.match(self.text, offset)
+                offset = found.end() if found else offset
+            if not self.text.startswith((' ', '\t', '\f', '\r', '\n'), offset):
+                return offset
 
     def value(self, node: ast.expr) -> Value:
         """The literal that the node is."""
+        try:
+            return self._value(node)
+        except RecursionError:
+            self.fail('nested too deep', node)
+
+    def _value(self, node: ast.expr) -> Value:
         match node:
             case ast.Constant(value=value):
                 return self._scalar(value, node)
@@ -133,32 +150,59 @@ class Source:
                 if isinstance(scalar, int | float) and not isinstance(scalar, bool):
                     return -scalar if isinstance(sign, ast.USub) else scalar
             case ast.List(elts=items):
-                return [self.value(item) for item in items]
+                return [self._value(item) for item in items]
             case ast.Tuple(elts=items):
-                return tuple(self.value(item) for item in items)
+                return tuple(self._value(item) for item in items)
             case ast.Dict():
-                return self.mapping(node)
+                return self._mapping(node)
         self.fail(f'expected a literal, found {_kind(node)}', node, _spelling(node))
 
     def mapping(self, node: ast.Dict) -> dict[str, Value]:
         """The dict that the node is; its keys are texts."""
+        try:
+            return self._mapping(node)
+        except RecursionError:
+            self.fail('nested too deep', node)
+
+    def _mapping(self, node: ast.Dict) -> dict[str, Value]:
         found: dict[str, Value] = {}
         for key, value in zip(node.keys, node.values, strict=True):
             if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
                 self.fail(f'expected a text as key, found {_kind(key or value)}', key or value)
-            found[key.value] = self.value(value)
+            found[key.value] = self._value(value)
         return found
 
     def _scalar(self, value: object, node: ast.expr) -> str | int | float | None:
-        if value is None or isinstance(value, str):
-            return value
-        if isinstance(value, int) and abs(value) < _LARGEST_INT:
-            return value
-        if isinstance(value, float) and math.isfinite(value):
+        if isinstance(value, str | int | float | None) and is_scalar(value):
             return value
         if isinstance(value, int | float):
             self.fail('the number is too large', node)
         self.fail(f'expected a text, a number, True, False or None, found {_kind(node)}', node)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without Python's warnings of what is odd in a text but means something."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def is_scalar(value: object) -> bool:
+    """Whether a value is one that a literal may be, lists, tuples and dicts left aside."""
+    if isinstance(value, int):
+        return abs(value) < _LARGEST_INT
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str)
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it, whatever it is."""
+    try:
+        return f'{value!a:.60}'
+    except (ValueError, RecursionError):
+        return f'a {type(value).__name__} beyond reason'
 
 
 def read(text: str, origin: str, error: type[FormatError]) -> Value:

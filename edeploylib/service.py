@@ -4,13 +4,15 @@ The web application and the command line both come here, so that both do the sam
 """
 
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
+from edeploylib.errors import EditedMeanwhile
 from edeploylib.inventory import Inventory
 from edeploylib.script import render
 from edeploylib.select import Decision, fail, select
 from edeploylib.settings import Settings
-from edeploylib.store.protocol import Store
+from edeploylib.store.protocol import Store, Transaction
 
 _log = logging.getLogger('edeploylib')
 
@@ -24,33 +26,53 @@ class Answer(NamedTuple):
 
 def install(inventory: Inventory, store: Store, settings: Settings, who: str = '') -> Answer:
     """Decide what a machine becomes, commit it, and only then answer."""
-    with store.transaction(who) as world:
-        world.save(inventory)
+
+    def decide(world: Transaction) -> Answer:
         decision = select(inventory, world, settings.ignored_macs)
-        script = None
-        if decision.profile is not None:
-            script = render(decision, world.configure(decision.profile), settings)
-        world.commit(decision)
-    _log_moves(decision)
+        if decision.profile is None:
+            return Answer(decision, None)
+        return Answer(decision, render(decision, world.configure(decision.profile), settings))
+
+    answer = _committed(inventory, store, who, decide)
+    decision = answer.decision
     if decision.profile is None:
         reasons = '; '.join(map(str, decision.refusals))
         _log.warning('machine=%s profile=none reasons=%r', decision.name, reasons)
     else:
         _log.info('machine=%s profile=%s', decision.name, decision.profile)
-    return Answer(decision, script)
+    return answer
 
 
 def report_failure(
     inventory: Inventory, profile: str, store: Store, settings: Settings, who: str = ''
 ) -> Answer:
     """Take a machine's report that its profile's configuration failed."""
-    with store.transaction(who) as world:
-        world.save(inventory)
-        decision = fail(inventory, profile, world, settings.ignored_macs)
-        world.commit(decision)
-    _log_moves(decision)
+
+    def decide(world: Transaction) -> Answer:
+        return Answer(fail(inventory, profile, world, settings.ignored_macs), None)
+
+    answer = _committed(inventory, store, who, decide)
+    decision = answer.decision
     _log.warning('machine=%s failure=%r note=%r', decision.name, profile, decision.note)
-    return Answer(decision, None)
+    return answer
+
+
+def _committed(
+    inventory: Inventory, store: Store, who: str, decide: Callable[[Transaction], Answer]
+) -> Answer:
+    """Decide on what is there, and again if the operator edits it in the same moment."""
+    for attempt in range(3):
+        try:
+            with store.transaction(who) as world:
+                world.save(inventory)
+                answer = decide(world)
+                world.commit(answer.decision)
+            _log_moves(answer.decision)
+            return answer
+        except EditedMeanwhile:
+            if attempt == 2:
+                raise
+    raise AssertionError('three attempts return or raise')
 
 
 def _log_moves(decision: Decision) -> None:

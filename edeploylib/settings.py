@@ -4,6 +4,7 @@ import configparser
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from edeploylib.address import network
@@ -41,31 +42,44 @@ class Settings(NamedTuple):
         Raises SettingsError with the line of a bad value or an unknown key,
         UnknownSection, and MissingFile or StoreError for the file itself.
         """
-        path = path or os.environ.get('EDEPLOY_CONF') or DEFAULT_PATH
-        text = _text(path)
-        parser = _parser(text, path)
-        if not parser.has_section(section):
+        return _File(path).section(section)
+
+    @classmethod
+    def all(cls, path: str | None = None) -> dict[str, 'Settings']:
+        """All sections of the file that can be read, by name."""
+        file = _File(path)
+        found = {}
+        for section in file.parser.sections():
+            with suppress(SettingsError):
+                found[section] = file.section(section)
+        return found
+
+
+class _File:
+    def __init__(self, path: str | None) -> None:
+        self.path = path or os.environ.get('EDEPLOY_CONF') or DEFAULT_PATH
+        self.text = _text(self.path)
+        self.parser = _parser(self.text, self.path)
+
+    def section(self, section: str) -> Settings:
+        place = Place(self.path)
+        if not self.parser.has_section(section):
+            expected = ' or '.join(self.parser.sections()) or 'one, but the file has none'
             raise UnknownSection(
-                f'unknown section {section[:60]!r}, '
-                f'expected {" or ".join(parser.sections()) or "one, but the file has none"}',
-                place=Place(path),
+                f'unknown section {section[:60]!r}, expected {expected}', place=place
             )
-        values = _values(parser[section], text, path)
+        values = _values(self.parser[section], self.text, self.path)
         for name in ('configdir', 'hwdir', 'lockfile'):
             if not values.get(name):
-                raise SettingsError(
-                    f'expected {name.upper()} in section [{section}]', place=Place(path)
-                )
-        if values.pop('usepxemngr', False):
-            if not values.get('pxemngr_url'):
-                raise SettingsError(
-                    f'expected PXEMNGRURL in section [{section}] with USEPXEMNGR',
-                    place=Place(path),
-                )
-        else:
+                raise SettingsError(f'expected {name.upper()} in section [{section}]', place=place)
+        if not values.pop('usepxemngr', False):
             values['pxemngr_url'] = ''
+        elif not values.get('pxemngr_url'):
+            raise SettingsError(
+                f'expected PXEMNGRURL in section [{section}] with USEPXEMNGR', place=place
+            )
         values['ledger'] = values.get('ledger') or os.path.join(values['hwdir'], 'ledger.sqlite')
-        return cls(section=section, **values)
+        return Settings(section=section, **values)
 
 
 def _text(path: str) -> str:
@@ -81,6 +95,8 @@ def _text(path: str) -> str:
         raise StoreError(f'cannot read {path}: {error.strerror}') from None
     except UnicodeDecodeError as broken:
         raise SettingsError(f'expected UTF-8: {broken}', place=Place(path)) from None
+    except ValueError as broken:
+        raise SettingsError(f'{path!a} is no name of a file: {broken}') from None
 
 
 def _parser(text: str, path: str) -> configparser.ConfigParser:
@@ -141,6 +157,8 @@ def _broken(path: str, text: str, line: int | None, message: str) -> SettingsErr
 
 
 def _path(value: str, conf: str) -> str:
+    if '\0' in value:
+        raise ValueError('a path')
     folder = os.path.dirname(os.path.abspath(conf))
     return os.path.normpath(os.path.join(folder, value)) if value else ''
 
@@ -159,14 +177,14 @@ def _boolean(value: str, _: str) -> bool:
 
 def _seconds(value: str, _: str) -> float:
     seconds = size(value)
-    if seconds is None or seconds < 0 or not value.isascii():
-        raise ValueError('a number of seconds')
-    return seconds
+    if seconds is None or not 0 <= seconds <= 86400:
+        raise ValueError('a number of seconds, at most 86400')
+    return float(seconds)
 
 
 def _bytes(value: str, _: str) -> int:
     count = size(value)
-    if count is None or count < 1:
+    if count is None or not 1 <= count < 1 << 62:
         raise ValueError('a number of bytes, such as 16 MiB')
     return int(count)
 

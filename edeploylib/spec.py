@@ -13,9 +13,9 @@ from typing import NamedTuple, NoReturn
 
 from edeploylib.address import network, within
 from edeploylib.errors import Place, SpecError
-from edeploylib.literal import Source
+from edeploylib.literal import Source, is_scalar, quietly, shown
 from edeploylib.pattern import growth, trimmed
-from edeploylib.units import decimal, size
+from edeploylib.units import Number, decimal, size
 
 Test = Callable[[str], bool]
 
@@ -39,7 +39,7 @@ class Call(NamedTuple):
 
 
 Expression = Literal | Call
-Argument = int | float | str | Literal | Call
+Argument = Number | str | Literal | Call
 
 
 class Term(NamedTuple):
@@ -131,12 +131,14 @@ class Spec:
         found: list[Rule] = []
         warnings: list[str] = []
         if isinstance(rules, str | bytes) or not isinstance(rules, Iterable):
-            raise SpecError(f'expected a list of rules, found {rules!r:.60}', place=Place(origin))
+            raise SpecError(
+                f'expected a list of rules, found {type(rules).__name__}', place=Place(origin)
+            )
         for index, rule in enumerate(rules):
             place = Place(f'{origin}[{index}]')
             if not isinstance(rule, list | tuple) or len(rule) != 4:
                 raise SpecError(
-                    f'expected 4 elements ({", ".join(ELEMENTS)}), found {rule!a:.60}',
+                    f'expected 4 elements ({", ".join(ELEMENTS)}), found {shown(rule)}',
                     place=place,
                 )
             terms = [parse_term(element, place) for element in rule]
@@ -172,8 +174,8 @@ def parse_term(element: object, place: Place) -> Term:
     """
     if isinstance(element, Term):
         element = element.text
-    if not isinstance(element, str | int | float):
-        raise SpecError(f'expected a text, found {element!a:.60}', place=place)
+    if not isinstance(element, str | int | float) or not is_scalar(element):
+        raise SpecError(f'expected a text, found {shown(element)}', place=place)
     text = str(element)
     try:
         return _term(text)
@@ -264,7 +266,7 @@ def _after_quoted(text: str, offset: int) -> int:
     return offset + 1
 
 
-def _number(text: str) -> int | float:
+def _number(text: str) -> Number:
     number = size(text)
     if number is None:
         raise _Mistake(
@@ -287,7 +289,8 @@ def _network(text: str) -> str:
 
 def _pattern(text: str) -> str:
     try:
-        re.compile(text)
+        with quietly():
+            re.compile(text)
     except (re.error, RecursionError, OverflowError, ValueError) as broken:
         raise _Mistake(f'expected a regular expression, found {text!r}: {broken}') from None
     return text
@@ -297,8 +300,8 @@ def _nested(text: str) -> NoReturn:
     raise AssertionError('expressions are read by _expression()')
 
 
-def _compares(holds: Callable[[int | float, int | float], bool]) -> Callable[[int | float], Test]:
-    def with_bound(bound: int | float) -> Test:
+def _compares(holds: Callable[[Number, Number], bool]) -> Callable[[Number], Test]:
+    def with_bound(bound: Number) -> Test:
         def test(text: str) -> bool:
             number = decimal(text)
             return number is not None and holds(number, bound)
@@ -308,7 +311,7 @@ def _compares(holds: Callable[[int | float, int | float], bool]) -> Callable[[in
     return with_bound
 
 
-def _in_range(low: int | float, high: int | float) -> Test:
+def _in_range(low: Number, high: Number) -> Test:
     def test(text: str) -> bool:
         number = decimal(text)
         return number is not None and low <= number <= high
@@ -329,7 +332,8 @@ def _within(*cidrs: str) -> Test:
 
 
 def _searches(pattern: str) -> Test:
-    search = re.compile(trimmed(pattern)).search
+    with quietly():
+        search = re.compile(trimmed(pattern)).search
     return lambda text: search(text) is not None
 
 

@@ -17,13 +17,18 @@ Quota = int | str
 ANY = '*'
 
 _NUMBER = re.compile(r'[0-9]{1,18}')
-_NAME = re.compile(r'[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,200}')
+# A name is a file's, and stands in a comment at the head of a script, where
+# ':' and '=' could make it name an encoding.
+_NAME = re.compile(r'(?!\.)[^/:=\x00-\x1f\x7f\ud800-\udfff]{1,80}')
 
 
 class State:
-    """Quotas by profile, in the order of the file, which is their priority."""
+    """Quotas by profile, in the order of the file, which is their priority.
 
-    __slots__ = ('_spans', 'origin', 'quotas', 'text')
+    ``text`` is what was read; ``render`` gives what it is to become.
+    """
+
+    __slots__ = ('_edited', '_spans', 'origin', 'quotas', 'text')
 
     quotas: Mapping[ProfileName, Quota]
     text: str
@@ -35,11 +40,13 @@ class State:
         quotas: dict[ProfileName, Quota],
         spans: dict[ProfileName, tuple[int, int]],
         origin: str,
+        edited: str | None = None,
     ) -> None:
         self.text = text
         self.quotas = quotas
-        self._spans = spans
         self.origin = origin
+        self._spans = spans
+        self._edited = text if edited is None else edited
 
     @classmethod
     def parse(cls, text: str | bytes, origin: str = '<state>') -> 'State':
@@ -60,7 +67,11 @@ class State:
     @classmethod
     def of(cls, profiles: Iterable[tuple[str, Quota]]) -> 'State':
         """The state of profiles and quotas that are there already."""
-        return cls.parse(repr(list(profiles)))
+        try:
+            text = repr([tuple(listed) for listed in profiles])
+        except (TypeError, ValueError, RecursionError) as broken:
+            raise StateError(f'expected a list of profiles and quotas: {broken}') from None
+        return cls.parse(text)
 
     def take(self, name: str) -> 'State':
         """One machine less; raises StateError if the quota is spent."""
@@ -83,7 +94,7 @@ class State:
         if quota + step < 0:
             raise StateError(f'{self.origin}: the quota of {name!r} is spent')
         start, end = self._spans[profile]
-        written = self.text[start:end]
+        written = self._edited[start:end]
         quote = written[0] if written[0] in '"\'' else ''
         text = f'{quote}{quota + step}{quote}'
         grown = len(text) - (end - start)
@@ -92,15 +103,16 @@ class State:
             for other, (a, b) in self._spans.items()
         }
         return State(
-            self.text[:start] + text + self.text[end:],
+            self.text,
             {**self.quotas, profile: quota + step},
             spans,
             self.origin,
+            self._edited[:start] + text + self._edited[end:],
         )
 
     def render(self) -> str:
         """The file's text: only the numbers that have changed are written anew."""
-        return self.text
+        return self._edited
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, State) and list(self.quotas.items()) == list(other.quotas.items())

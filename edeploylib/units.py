@@ -1,6 +1,10 @@
 """Numbers as the formats write them: plain decimals, and sizes with a unit."""
 
 import re
+from typing import TYPE_CHECKING, Union
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 UNITS = {
     'kB': 1000,
@@ -13,33 +17,35 @@ UNITS = {
     'TiB': 1024**4,
 }
 
+Number = Union[int, 'Decimal']
+
 _INTEGER = re.compile(r'[+-]?[0-9]{1,4000}')
-_DECIMAL = re.compile(r'[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
-_SIZE = re.compile(r'([+-]?)([0-9]{1,30})(?:\.([0-9]{0,30}))?\s*(' + '|'.join(UNITS) + ')')
+_DECIMAL = re.compile(r'[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?')
+_SIZE = re.compile(r'([+-]?[0-9]{1,30})(?:\.([0-9]{0,30}))?\s*(' + '|'.join(UNITS) + ')')
 # A longer text is no measure of anything, and slow to convert.
 _LONGEST = 4000
 
 
-def decimal(text: str) -> int | float | None:
-    """The number that a text is: ``12``, ``-3``, ``10.5``, ``1e9``; else None.
+def decimal(text: str) -> 'Number | None':
+    """The number that a text is, exactly: ``12``, ``-3``, ``10.5``, ``1e9``; else None.
 
     Not ``1_0``, ``nan``, ``inf`` or ``0x10``, which Python reads as numbers too.
     """
     if _INTEGER.fullmatch(text):
         return int(text)
     if len(text) <= _LONGEST and _DECIMAL.fullmatch(text):
-        return float(text)
+        # Most numbers are whole: the rest pay for the import.
+        from decimal import Decimal
+
+        return Decimal(text)
     return None
 
 
-def size(text: str) -> int | float | None:
-    """A finite ``decimal``, or one with a unit: ``256GiB`` is 256 * 1024**3."""
+def size(text: str) -> 'Number | None':
+    """A ``decimal``, or one with a unit: ``256GiB`` is 256 * 1024**3."""
     with_unit = _SIZE.fullmatch(text)
     if not with_unit:
-        number = decimal(text)
-        return None if number in (float('inf'), float('-inf')) else number
-    sign, whole, fraction, unit = with_unit.groups(default='')
-    # In integers as far as it goes: 4.35 * 1000 is 4350 here.
-    scale: int = 10 ** len(fraction)
-    scaled, rest = divmod(int(sign + whole + fraction) * UNITS[unit], scale)
-    return scaled + rest / scale if rest else scaled
+        return decimal(text)
+    whole, fraction, unit = with_unit.groups(default='')
+    scaled = int(whole + fraction) * UNITS[unit]
+    return decimal(f'{scaled}e-{len(fraction)}') if fraction else scaled

@@ -57,7 +57,7 @@ ROOMS = {
     'script': 'errors literal',
     'settings': 'errors address units',
     'store': 'errors literal generate inventory spec cmdb state identity script select settings',
-    'service': 'inventory script select settings store',
+    'service': 'errors inventory script select settings store',
     'web': 'errors address inventory service settings store',
     'node': '',
     'cli': 'errors inventory match select service settings spec store',

@@ -65,7 +65,7 @@ def test_our_own_settings(tmp_path: Path) -> None:
         ('[SERVER]\nHWDIR = /h\nLOCKFILE = /l\n', ': expected CONFIGDIR in section [SERVER]'),
         (f'[SERVER]\n{REQUIRED}HWDIRS = /h\n', ':5: unknown setting HWDIRS, expected one of ALLOW'),
         (f'[SERVER]\n{REQUIRED}LOCKTIMEOUT = soon\n',
-         ":5: LOCKTIMEOUT: expected a number of seconds, found 'soon'"),
+         ":5: LOCKTIMEOUT: expected a number of seconds, at most 86400, found 'soon'"),
         (f'[SERVER]\n{REQUIRED}MAXUPLOAD = -1\n',
          ":5: MAXUPLOAD: expected a number of bytes, such as 16 MiB, found '-1'"),
         (f'[SERVER]\n{REQUIRED}USEPXEMNGR = maybe\n',

@@ -10,7 +10,6 @@ from webob import Request, Response
 
 from conftest import INVENTORIES, Deployment
 from edeploylib.inventory import Inventory
-from edeploylib.settings import Settings
 from edeploylib.web.upload import Application
 
 VM = (INVENTORIES / 'vm.json').read_bytes()
@@ -21,7 +20,7 @@ Post = Callable[..., Response]
 
 @pytest.fixture
 def post(samples: Deployment) -> Post:
-    application = Application(lambda section: Settings.load(str(samples.conf), section))
+    application = Application(str(samples.conf))
 
     def post(
         data: bytes | None = VM, address: str = '10.0.0.7', method: str = 'POST', **fields: str
@@ -110,7 +109,7 @@ def test_only_post_acts(post: Post, samples: Deployment, method: str) -> None:
 
 
 def test_a_body_that_is_no_form_has_no_file(samples: Deployment) -> None:
-    application = Application(lambda section: samples.settings)
+    application = Application(str(samples.conf))
     for kind in ('application/json', 'multipart/form-data', 'text/plain; charset=x'):
         request = Request.blank('/', method='POST', body=VM, content_type=kind)
         refused(request.get_response(application), 400)
@@ -228,14 +227,15 @@ def test_a_bug_gives_no_traceback(samples: Deployment, caplog: pytest.LogCapture
 
     class BrokenStore:
         def transaction(self, who: str = '') -> object:
-            raise ZeroDivisionError('a bug')
+            raise ZeroDivisionError('a bug\n\x1b[2Jfrom=10.0.0.1 profile=forged')
 
-    application = Application(lambda section: samples.settings, lambda settings: BrokenStore())
+    application = Application(str(samples.conf), lambda settings: BrokenStore())
     request = Request.blank('/', POST={'file': ('hw', VM)})
     assert (
         refused(request.get_response(application), 500) == "internal error, see the server's log\n"
     )
-    assert 'a bug' in caplog.text
+    assert r'a bug\n\x1b[2Jfrom' in caplog.text
+    assert '\x1b' not in caplog.text
 
 
 HOSTILE = [

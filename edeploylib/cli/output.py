@@ -3,23 +3,43 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
-from edeploylib.errors import EdeployError, StoreError
+from edeploylib.errors import EdeployError, StoreError, printable
 
 MATCH, NO_MATCH, ERROR = 0, 1, 2
 
 
 def run(command: Callable[[], int]) -> int:
-    """Run a command; print the project's errors and return their exit status."""
+    """Run a command; print what goes wrong and return the exit status."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        return ERROR  # nobody could be told anything
     logging.basicConfig(format='%(message)s', level=logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding='utf-8', errors='backslashreplace')  # type: ignore[union-attr]
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
     except EdeployError as error:
-        print(error.report(), file=sys.stderr)
-        return ERROR
-    except BrokenPipeError:
-        sys.stderr.close()
-        return ERROR
+        return _failed(*error.report().split('\n'))
+    except KeyboardInterrupt:
+        return _failed('interrupted')
+    except OSError as error:
+        _abandon_output()
+        return _failed(f'cannot write the answer: {error.strerror or error}')
+
+
+def _failed(*lines: str) -> int:
+    for line in lines:
+        print(printable(line), file=sys.stderr)
+    return ERROR
+
+
+def _abandon_output() -> None:
+    # What is left in the buffer would be tried again at the end.
+    with suppress(OSError):
+        sys.stdout.close()
 
 
 def read(path: str) -> bytes:
@@ -29,5 +49,5 @@ def read(path: str) -> bytes:
             return sys.stdin.buffer.read()
         with open(path, 'rb') as file:
             return file.read()
-    except OSError as error:
-        raise StoreError(f'cannot read {path}: {error.strerror}') from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f'cannot read {path}: {getattr(error, "strerror", error)}') from None

@@ -1,7 +1,7 @@
 """Files written whole or not at all."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from edeploylib.errors import StoreError
@@ -27,39 +27,57 @@ def _give_to_owner(descriptor: int, path: str) -> None:
         os.fchown(descriptor, folder.st_uid, folder.st_gid)
 
 
+def read(path: str) -> bytes | None:
+    """A file's content; None if there is no such file, not even its folder."""
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f'cannot read {path}: {error.strerror}') from None
+
+
 def write(texts: Mapping[str, bytes]) -> None:
     """Write each text to its path, durably; raises StoreError."""
     publish(stage(texts), texts)
 
 
-def stage(texts: Mapping[str, bytes]) -> dict[str, str]:
+def stage(texts: Mapping[str, bytes], like: Mapping[str, str] | None = None) -> dict[str, str]:
     """Each text beside its file, under a name of its own, safely on the disk.
 
-    A file whose folder is not writable is left out: it is written in place.
+    It has the mode and owner of the file that it replaces, or of the one that
+    ``like`` names for it. A file whose folder is not writable is left out: it
+    is written in place.
     """
     staged: dict[str, str] = {}
     for path, text in texts.items():
         folder, name = os.path.split(path)
         beside = os.path.join(folder, f'.{name}.new')
         try:
-            _write_new(beside, text, path)
+            _write_new(beside, text, (like or {}).get(path, path))
             staged[path] = beside
         except OSError as error:
             if isinstance(error, PermissionError) and os.access(path, os.W_OK):
                 continue
-            for unused in (*staged.values(), beside):
-                with suppress(OSError):
-                    os.unlink(unused)
+            discard([*staged.values(), beside])
             raise _cannot_write(path, error) from None
     return staged
 
 
-def _write_new(beside: str, text: bytes, path: str) -> None:
+def discard(staged: Iterable[str]) -> None:
+    """Remove what was staged and is not to be."""
+    for beside in staged:
+        with suppress(OSError):
+            os.unlink(beside)
+
+
+def _write_new(beside: str, text: bytes, like: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(beside)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(beside, flags, 0o644), 'wb') as file:
-        _keep_owner(file.fileno(), path)
+        _keep_owner(file.fileno(), like)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -113,4 +131,8 @@ def _sync_folder(folder: str) -> None:
 
 
 def _cannot_write(path: str, error: OSError) -> StoreError:
-    return StoreError(f'cannot write {path}: {error.strerror or error}')
+    hint = 'the folder, or the file, must be writable for the user of the web server'
+    return StoreError(
+        f'cannot write {path}: {error.strerror or error}',
+        hint=hint if isinstance(error, PermissionError) else '',
+    )

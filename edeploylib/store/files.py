@@ -1,22 +1,29 @@
 """The store of a running service: CONFIGDIR, HWDIR, LOCKFILE and the ledger."""
 
+import hashlib
+import itertools
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
+from edeploylib.cmdb import Cmdb
+from edeploylib.errors import EditedMeanwhile
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
-from edeploylib.select import Assignment, Decision
+from edeploylib.select import Assignment, Changes, Decision
 from edeploylib.settings import Settings
-from edeploylib.state import ProfileName
+from edeploylib.state import ProfileName, State
 from edeploylib.store.cache import parsed
-from edeploylib.store.disk import publish, stage, write
-from edeploylib.store.ledger import Ledger
+from edeploylib.store.disk import discard, publish, read, stage, write
+from edeploylib.store.ledger import Ledger, Unwritten
 from edeploylib.store.lock import locked
 from edeploylib.store.texts import Texts
 
 T = TypeVar('T')
+
+_log = logging.getLogger('edeploylib')
 
 
 class FileStore:
@@ -32,11 +39,7 @@ class FileStore:
             locked(settings.lockfile, settings.lock_timeout, who),
             closing(Ledger(settings.ledger, settings.section)) as ledger,
         ):
-            left = ledger.unwritten()
-            if left:
-                # The last holder died between its commit and its files.
-                write(left)
-                ledger.written()
+            _recover(ledger)
             yield FileTransaction(settings, ledger)
 
 
@@ -74,23 +77,67 @@ class FileTransaction(Texts):
         """
         if decision.profile is None:
             return
-        texts = self._texts(decision)
-        staged = stage(texts)
-        self._ledger.record(decision, texts)
+        unwritten = dict(self._unwritten(decision.changes))
+        texts = {path: its.text for path, its in unwritten.items()}
+        originals = {path: path.partition('.cmdb.orig')[0] + '.cmdb' for path in texts}
+        staged = stage(texts, {path: of for path, of in originals.items() if '.cmdb.orig' in path})
+        try:
+            self._ledger.record(decision, unwritten)
+        except BaseException:
+            discard(staged.values())
+            raise
         publish(staged, texts)
         if texts:
             self._ledger.written()
 
-    def _texts(self, decision: Decision) -> dict[str, bytes]:
-        texts: dict[str, str] = {}
-        for profile, cmdb in decision.changes.cmdbs.items():
-            if cmdb.is_synthetic:
-                texts[f'{profile}.cmdb.orig'] = cmdb.text
-            texts[f'{profile}.cmdb'] = cmdb.render()
-        if decision.changes.state is not None:
-            texts['state'] = decision.changes.state.render()
-        folder = self._settings.configdir
-        return {
-            os.path.realpath(os.path.join(folder, name)): text.encode()
-            for name, text in texts.items()
+    def _unwritten(self, changes: Changes) -> Iterator[tuple[str, Unwritten]]:
+        """The files to write: path, text and what the text replaces.
+
+        Raises EditedMeanwhile if that is not what the decision was made of.
+        """
+        texts: dict[str, Cmdb | State] = {
+            f'{profile}.cmdb': cmdb for profile, cmdb in changes.cmdbs.items()
         }
+        if changes.state is not None:
+            texts['state'] = changes.state
+        for name, changed in texts.items():
+            path = os.path.realpath(os.path.join(self._settings.configdir, name))
+            there = read(path)
+            if there != changed.text.encode():
+                raise EditedMeanwhile(f'{path} was edited while an upload was being decided')
+            if isinstance(changed, Cmdb) and changed.is_synthetic:
+                yield _free(f'{path}.orig'), Unwritten(None, there)
+            yield path, Unwritten(_digest(there), changed.render().encode())
+
+
+def _recover(ledger: Ledger) -> None:
+    """Do what the last holder left undone that died between its commit and its files.
+
+    A file that has been edited since is the operator's.
+    """
+    left = ledger.unwritten()
+    if not left:
+        return
+    texts = {}
+    for path, (base, text) in left.items():
+        there = read(path)
+        if there is None and not os.path.isdir(os.path.dirname(path)):
+            _log.warning('unwritten=%r kept=%r', path, 'its folder is gone')
+        elif (None if there is None else _digest(there)) == base:
+            texts[path] = text
+        elif there != text:
+            _log.warning('unwritten=%r kept=%r', path, 'it was edited after a crash')
+    write(texts)
+    ledger.written()
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _free(path: str) -> str:
+    """The path, or the first numbered one that no file has."""
+    numbered = (f'{path}.{number}' for number in itertools.count(2))
+    return next(
+        one for one in (path, *itertools.islice(numbered, 1000)) if not os.path.exists(one)
+    )

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 from edeploylib.errors import FormatError, StoreError
 from edeploylib.generate import Entry
@@ -46,6 +46,7 @@ CREATE INDEX IF NOT EXISTS assignments_of_profile ON assignments (section, profi
 CREATE TABLE IF NOT EXISTS unwritten (
     section TEXT NOT NULL,
     path TEXT NOT NULL,
+    base TEXT,
     text BLOB NOT NULL,
     PRIMARY KEY (section, path)
 );
@@ -57,13 +58,26 @@ _VERSION = 1
 def _create(path: str) -> None:
     # SQLite takes an empty file for a new database.
     try:
-        os.close(create(path))
+        os.close(create(path, 0o640))
     except OSError as error:
         raise StoreError(f'cannot create the ledger {path}: {error.strerror}') from None
 
 
+class Unwritten(NamedTuple):
+    """A text that a file is to have, and the digest of the one that it replaces.
+
+    ``base`` is None where there was no file.
+    """
+
+    base: str | None
+    text: bytes
+
+
 class Ledger:
     """One section of the ledger, for the holder of the section's lock.
+
+    All that is read and recorded is one transaction of SQLite's, which keeps
+    others out too, should the lock file have been deleted under its holder.
 
     Raises StoreError, which names the file, wherever SQLite cannot go on.
     """
@@ -91,6 +105,7 @@ class Ledger:
         self._db.execute('PRAGMA synchronous = FULL')
         if version < _VERSION:
             self._db.executescript(f'BEGIN IMMEDIATE; {_SCHEMA} COMMIT;')
+        self._db.execute('BEGIN IMMEDIATE')
 
     def close(self) -> None:
         self._db.close()
@@ -102,7 +117,7 @@ class Ledger:
         except sqlite3.Error as error:
             raise StoreError(f'the ledger {self._path}: {error}') from None
 
-    def _rows(self, query: str, *values: object) -> list[tuple[str, ...]]:
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._reported():
             return self._db.execute(query, values).fetchall()
 
@@ -157,9 +172,9 @@ class Ledger:
     def _entry(self, text: str | None) -> Entry | None:
         return None if text is None else cast(Entry, read(text, self._path, FormatError))
 
-    def record(self, decision: Decision, texts: Mapping[str, bytes]) -> None:
+    def record(self, decision: Decision, texts: Mapping[str, Unwritten]) -> None:
         """The commit point: the decision, and the texts that files are to have."""
-        with self._reported(), self._transaction():
+        with self._reported():
             id = self._learn(decision)
             held = decision.changes.assignment
             if held is not None:
@@ -177,9 +192,10 @@ class Ledger:
                     ),
                 )
             self._db.executemany(
-                'INSERT OR REPLACE INTO unwritten VALUES (?, ?, ?)',
-                [(self._section, path, text) for path, text in texts.items()],
+                'INSERT OR REPLACE INTO unwritten VALUES (?, ?, ?, ?)',
+                [(self._section, path, *unwritten) for path, unwritten in texts.items()],
             )
+            self._db.execute('COMMIT')
 
     def _learn(self, decision: Decision) -> int:
         machine = decision.identity.machine
@@ -200,22 +216,12 @@ class Ledger:
         )
         return id
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute('BEGIN IMMEDIATE')
-        try:
-            yield
-            self._db.execute('COMMIT')
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute('ROLLBACK')
-            raise
-
-    def unwritten(self) -> dict[str, bytes]:
+    def unwritten(self) -> dict[str, Unwritten]:
         """The texts of files that a crash kept from being written, by path."""
-        query = 'SELECT path, text FROM unwritten WHERE section = ?'
-        with self._reported():
-            return dict(self._db.execute(query, (self._section,)).fetchall())
+        rows = self._rows(
+            'SELECT path, base, text FROM unwritten WHERE section = ?', self._section
+        )
+        return {str(path): Unwritten(base, text) for path, base, text in rows}
 
     def written(self) -> None:
         """All files have the texts that they are to have."""

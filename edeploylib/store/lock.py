@@ -17,19 +17,31 @@ def locked(path: str, timeout: float, who: str) -> Iterator[None]:
     Raises LockTimeout, which names the holder, when ``timeout`` seconds have
     passed, and StoreError if the file cannot be opened.
     """
-    try:
-        descriptor = create(path)
-    except OSError as error:
-        raise StoreError(f'cannot open the lock file {path}: {error.strerror}') from None
-    try:
-        _acquire(descriptor, path, timeout)
-        _sign(descriptor, who)
-        yield
-    finally:
-        os.close(descriptor)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            descriptor = create(path)
+        except OSError as error:
+            raise StoreError(f'cannot open the lock file {path}: {error.strerror}') from None
+        try:
+            _acquire(descriptor, path, deadline, timeout)
+            if _is_still(descriptor, path):
+                _sign(descriptor, who)
+                yield
+                return
+        finally:
+            os.close(descriptor)
 
 
-def _acquire(descriptor: int, path: str, timeout: float) -> None:
+def _is_still(descriptor: int, path: str) -> bool:
+    """Whether the file is the one of that path: somebody may have deleted it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _acquire(descriptor: int, path: str, deadline: float, timeout: float) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
@@ -37,7 +49,7 @@ def _acquire(descriptor: int, path: str, timeout: float) -> None:
         pass
     except OSError as error:
         raise StoreError(f'cannot lock {path}: {error.strerror}') from None
-    if not _wait(descriptor, timeout):
+    if not _wait(descriptor, deadline - time.monotonic()):
         holder = os.pread(descriptor, 200, 0).decode(errors='replace').strip()
         raise LockTimeout(
             f'the lock {path} was not free within {timeout:g} s: held by {holder or "another"}'
@@ -63,7 +75,7 @@ def _wait(descriptor: int, timeout: float) -> bool:
             os.close(waiting)
 
     threading.Thread(target=wait, daemon=True).start()
-    return acquired.wait(timeout)
+    return acquired.wait(max(timeout, 0))
 
 
 def _sign(descriptor: int, who: str) -> None:

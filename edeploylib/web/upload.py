@@ -2,15 +2,16 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from webob import Request, Response
-from webob.multidict import MultiDict
 
 from edeploylib.address import within
 from edeploylib.errors import (
     EdeployError,
+    EditedMeanwhile,
     IdentityConflict,
     InventoryError,
     LockTimeout,
@@ -20,15 +21,20 @@ from edeploylib.errors import (
     UploadError,
     printable,
 )
-from edeploylib.inventory import Inventory
 from edeploylib.service import install, report_failure
 from edeploylib.settings import DEFAULT_SECTION, Settings
 from edeploylib.store import FileStore, Store
+from edeploylib.web.form import Body, fields_of, inventory_of, text_of, too_large
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 _log = logging.getLogger('edeploylib.upload')
+
+# Seconds after which it is worth asking again.
+RETRY_AFTER = 10
+
+_MAX_UPLOAD = Settings._field_defaults['max_upload']
 
 # The first that an error is; what is not listed is the server's fault.
 STATUSES: tuple[tuple[type[EdeployError], int], ...] = (
@@ -39,22 +45,21 @@ STATUSES: tuple[tuple[type[EdeployError], int], ...] = (
     (UnknownSection, 400),
     (IdentityConflict, 409),
     (LockTimeout, 503),
+    (EditedMeanwhile, 503),
     (EdeployError, 500),
 )
 
 
 class Application:
-    """The upload page.
+    """The upload page, for the settings file ``conf``.
 
-    ``load`` gives the settings of a section, ``open_store`` a store for them.
+    ``open_store`` gives the store of a section.
     """
 
     def __init__(
-        self,
-        load: Callable[[str], Settings] = lambda section: Settings.load(section=section),
-        open_store: Callable[[Settings], Store] = FileStore,
+        self, conf: str | None = None, open_store: Callable[[Settings], Store] = FileStore
     ) -> None:
-        self._load = load
+        self._conf = conf
         self._open_store = open_store
 
     def __call__(
@@ -64,32 +69,40 @@ class Application:
 
     def respond(self, request: Request) -> Response:
         """The answer to a request; no exception leaves it."""
+        body = request.environ['wsgi.input'] = Body(request)
         try:
-            return self._answer(request)
+            return self._answer(request, body)
         except EdeployError as error:
             status = next(status for kind, status in STATUSES if isinstance(error, kind))
-            _log.warning('from=%s status=%d error=%r', request.remote_addr, status, str(error))
+            _log.warning('from=%r status=%d error=%r', _address(request), status, str(error))
             refusal = _refusal(status, error.report())
-            if isinstance(error, LockTimeout):
-                refusal.retry_after = error.retry_after
+            if status == 503:
+                refusal.retry_after = RETRY_AFTER
             return refusal
-        except Exception:
-            _log.exception('from=%s status=500', request.remote_addr)
+        except Exception as bug:
+            # What it says may be a client's text: a traceback would print it raw.
+            calls = [f'{call.filename}:{call.lineno}' for call in extract_tb(bug.__traceback__)]
+            _log.error('from=%r status=500 bug=%r at=%r', _address(request), bug, calls)
             return _refusal(500, "internal error, see the server's log")
+        finally:
+            body.drain()
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, body: 'Body') -> Response:
         if request.method != 'POST':
             raise UploadError('No file passed to the CGI')
-        fields = _fields(request)
-        section = _text(fields, 'section') or DEFAULT_SECTION
-        settings = self._load(section)
-        _check_door(request, settings)
-        inventory = _inventory(fields)
-        who = request.remote_addr or ''
+        # The section is known only from the body, so first for all of them.
+        sections = Settings.all(self._conf).values()
+        _check_door(request, sections)
+        body.most = max((settings.max_upload for settings in sections), default=_MAX_UPLOAD)
+        fields = fields_of(request)
+        settings = Settings.load(self._conf, text_of(fields, 'section') or DEFAULT_SECTION)
+        _check_door(request, [settings])
+        inventory = inventory_of(fields)
+        who = _address(request)
         store = self._open_store(settings)
         for warning in inventory.warnings:
             _log.warning('machine=%s warning=%r', inventory.sysname, warning)
-        failed = _text(fields, 'failure')
+        failed = text_of(fields, 'failure')
         if failed is not None:
             note = report_failure(inventory, failed, store, settings, who).decision.note
             return _script(f'# {note}\n')
@@ -99,34 +112,22 @@ class Application:
         return _script(answer.script)
 
 
-def _fields(request: Request) -> MultiDict[str, object]:
-    try:
-        return MultiDict(request.POST.items())
-    except (ValueError, OSError) as broken:
-        raise UploadError(f'expected multipart/form-data: {str(broken)!a}') from None
+def _address(request: Request) -> str:
+    return request.remote_addr or ''
 
 
-def _text(fields: MultiDict[str, object], name: str) -> str | None:
-    value = fields.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise UploadError(f'expected a text as {name}, found a file')
+def _check_door(request: Request, sections: Collection[Settings]) -> None:
+    """Refuse an address that may upload to none of the sections, and what is too large for all."""
+    address = _address(request)
+    if sections and not any(_is_welcome(address, settings) for settings in sections):
+        raise NotAllowed(f'address {address!r} may not upload here')
+    most = max((settings.max_upload for settings in sections), default=_MAX_UPLOAD)
+    if (request.content_length or 0) > most:
+        raise too_large(most)
 
 
-def _check_door(request: Request, settings: Settings) -> None:
-    address = request.remote_addr or ''
-    if settings.allow and not within(settings.allow)(address):
-        raise NotAllowed(f'address {printable(address)!r} may not upload here')
-    if (request.content_length or 0) > settings.max_upload:
-        raise TooLarge(f'expected an upload of at most {settings.max_upload} bytes')
-
-
-def _inventory(fields: MultiDict[str, object]) -> Inventory:
-    value = fields.get('file')
-    if value is None:
-        raise UploadError('No file passed to the CGI')
-    data = value if isinstance(value, str) else value.file.read()  # type: ignore[attr-defined]
-    return Inventory.parse(data, 'file')
+def _is_welcome(address: str, settings: Settings) -> bool:
+    return not settings.allow or within(settings.allow)(address)
 
 
 def _script(text: str) -> Response:
