@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,3 +231,30 @@ def test_a_release_keeps_what_was_edited_since() -> None:
     edited = Cmdb.of([{'ip': 'a', 'host': 'y', 'mac': 'm', 'used': 1, 'note': 'moved'}])
     (entry,) = edited.release(0, claim).entries
     assert entry == {'ip': 'a', 'host': 'y', 'note': 'moved'}
+
+
+@pytest.mark.parametrize('entries', [7, [7], [{'a': 10**5000}], [{1: 2}], [{'a': object()}], None])
+def test_a_list_that_is_no_cmdb_is_refused(entries) -> None:
+    with pytest.raises(CmdbError):
+        Cmdb.of(entries)
+
+
+def test_a_deep_stack_of_the_caller_is_no_traceback() -> None:
+    text = '[{"a": ' + '[' * 90 + ']' * 90 + '}]'
+
+    def called(depth: int) -> None:
+        if depth:
+            called(depth - 1)
+        else:
+            Cmdb.parse(text)
+
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    try:
+        for depth in range(500, 960, 10):
+            try:
+                called(depth)
+            except (CmdbError, RecursionError) as error:
+                assert isinstance(error, CmdbError) or depth > 850
+    finally:
+        sys.setrecursionlimit(limit)

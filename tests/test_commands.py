@@ -177,3 +177,40 @@ def test_try_refuses_as_the_server_does(tmp_path: Path) -> None:
     status, out, err = run(ROOT / 'tools' / 'try', '--hw', hw)
     assert (status, out[:10]) == (1, '#!/bin/sh\n')
     assert err.endswith('HTTP 404; this is what changed on the server:\nnothing\n')
+
+
+@pytest.mark.parametrize('command', [[UPLOAD, '-f'], ['-m', 'edeploylib.match']])
+@pytest.mark.parametrize('shell', ['>/dev/full', '>&-', '<&-', '2>&-'])
+def test_a_broken_terminal_is_an_error(
+    samples: Deployment, command: list[str], shell: str
+) -> None:
+    """And not the exit status of a refusal, nor a traceback."""
+    rest = [] if UPLOAD in command else [samples.config / 'rack.specs']
+    words = [sys.executable, *command, INVENTORIES / 'rack.json', *rest]
+    done = subprocess.run(
+        ['sh', '-c', f'"$@" {shell}', 'sh', *map(str, words)],
+        env={**os.environ, 'EDEPLOY_CONF': str(samples.conf)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert 'Traceback' not in done.stderr
+
+
+def test_any_text_is_printed_on_any_terminal(samples: Deployment, tmp_path: Path) -> None:
+    hw = tmp_path / 'hw.json'
+    hw.write_text(json.dumps([['a', 'b', 'c', 'é€\x1b[2J']]))
+    (tmp_path / 'é\x1b[2J.specs').write_text("[('a', 'b', 'c', '$v')]")
+    specs = tmp_path / 'é\x1b[2J.specs'
+    ascii = {
+        'PYTHONIOENCODING': 'ascii',
+        'LC_ALL': 'C',
+        'PYTHONUTF8': '0',
+        'PYTHONCOERCECLOCALE': '0',
+    }
+    status, out, _ = run('-m', 'edeploylib.match', hw, specs, **ascii)
+    assert (status, out.startswith("$v = 'é€\\x1b[2J'")) == (0, True)
+    specs.write_text('[')
+    status, _, err = run('-m', 'edeploylib.match', hw, specs, **ascii)
+    assert (status, '\x1b' in err) == (2, False)

@@ -88,6 +88,7 @@ def test_nothing_to_count_gives_one_entry() -> None:
     ('model', 'message'),
     [
         ([1], r'expected a dict, found \[1\]'),
+        ([10**5000], 'expected a dict, found a list beyond reason'),
         ({1: '1-2'}, 'expected texts as keys, found 1'),
         ({'a': '1-2000000'}, "'a': '1-2000000' gives 2000000 entries, expected at most 1000000"),
         ({'a': '0-255.0-255.0-255.0-255'}, 'gives 4294967296 entries'),
@@ -117,3 +118,10 @@ def test_laws(model) -> None:
         entries = []
     assert model == before
     assert all(list(entry) == list(model) for entry in entries)
+
+
+def test_a_constant_in_itself_is_refused() -> None:
+    ring: list[object] = [{}]
+    ring.append(ring)
+    with pytest.raises(ModelError, match='nested too deep'):
+        generate({'a': ring})

@@ -21,6 +21,7 @@ DISK = ('disk', 'vda', 'size', '10')
         "# detected\n[('disk', 'vda', 'size', '10'),\n]\n",
         "[['disk', 'vda', 'size', '10']]",
         '\n [\n# first\n("disk", "vda", "size", "10")]',
+        '\ufeff[["disk", "vda", "size", "10"]]',
     ],
 )
 def test_both_forms_are_read(text: str | bytes) -> None:
@@ -171,3 +172,20 @@ def test_no_other_exception_leaves_parse_of_near_literals(text: str) -> None:
         Inventory.parse(text)
     except InventoryError as error:
         assert error.report()
+
+
+@pytest.mark.parametrize('value', [None, 7, ['a']])
+def test_what_is_no_text_is_refused(value) -> None:
+    with pytest.raises(InventoryError, match='hw: expected a text, found'):
+        Inventory.parse(value, 'hw')
+
+
+def test_a_large_file_in_python_has_a_fact_a_line() -> None:
+    """Its syntax tree would take hundreds of times its size."""
+    inventory = Inventory.of([('disk', f'sd{n}', 'serial', f'ü{n}') for n in range(20_000)])
+    assert Inventory.parse(inventory.render()) == inventory
+    with pytest.raises(InventoryError, match='hw: line 1 is too long for a fact in Python'):
+        Inventory.parse(repr(list(inventory.facts)), 'hw')
+    broken = inventory.render().replace("'ü7')", "'ü7'")
+    with pytest.raises(InventoryError, match=r"hw:8:1:1: .* '\(' was never closed"):
+        Inventory.parse(broken, 'hw')

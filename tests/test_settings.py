@@ -79,6 +79,9 @@ def test_our_own_settings(tmp_path: Path) -> None:
         (f'[SERVER]\n{REQUIRED}IGNOREMACS = 00:11\n',
          ":5: IGNOREMACS: expected addresses such as 52:54:00:12:34:56, found '00:11'"),
         (b'[SERVER]\nHWDIR = \xff\n', ': expected UTF-8'),
+        (f'[SERVER]\n{REQUIRED}LEDGER = a\0b\n', ":5: LEDGER: expected a path, found 'a\\x00b'"),
+        (f'[SERVER]\n{REQUIRED}LOCKTIMEOUT = 10GB\n',
+         ":5: LOCKTIMEOUT: expected a number of seconds, at most 86400, found '10GB'"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_key_and_line(tmp_path: Path, text, message: str) -> None:
@@ -98,6 +101,22 @@ def test_no_file_and_an_unreadable_one_are_two_things(tmp_path: Path) -> None:
         Settings.load(str(tmp_path / 'none'))
     with pytest.raises(StoreError, match='Is a directory'):
         Settings.load(str(tmp_path))
+
+
+@pytest.mark.parametrize('name', ['a\0b', '\ud800'])
+def test_what_can_be_no_file_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match='is no name of a file'):
+        Settings.load(name)
+
+
+def test_all_sections_that_can_be_read(tmp_path: Path) -> None:
+    """One that is broken is nobody else's fault."""
+    path = tmp_path / 'edeploy.conf'
+    path.write_text(f'[A]\n{REQUIRED}[B]\nMAXUPLOAD = x\n[C]\n{REQUIRED}MAXUPLOAD = 7\n')
+    assert {name: its.max_upload for name, its in Settings.all(str(path)).items()} == {
+        'A': 1 << 24,
+        'C': 7,
+    }
 
 
 def test_the_sample_is_read() -> None:

@@ -6,6 +6,10 @@ import strategies as our
 from edeploylib.errors import SpecError
 from edeploylib.spec import OPERATORS, Call, Literal, Spec
 
+DEEP: list[object] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
 
 def spec_of(value: str) -> str:
     return f"[('a', 'b', 'c', {value!r})]"
@@ -73,6 +77,11 @@ def spec_of(value: str) -> str:
             spec_of('network(10.0.0.0/33)'),
             "hp.specs:1:18: 'network(10.0.0.0/33)': expected a network such as 192.168.122.0/24, "
             "found '10.0.0.0/33'",
+        ),
+        (
+            spec_of('network(fe80::%eth0/64)'),
+            "hp.specs:1:18: 'network(fe80::%eth0/64)': expected a network such as "
+            "192.168.122.0/24, found 'fe80::%eth0/64'",
         ),
         (
             spec_of('regexp(()'),
@@ -253,8 +262,27 @@ def test_no_other_exception_leaves_parse(text) -> None:
 
 
 @pytest.mark.parametrize(
-    'rules', [None, 7, 'abcd', [('a', 'b')], [7], ['abcd'], [(1, 2, 3, None)]]
+    'rules',
+    [
+        None,
+        7,
+        'abcd',
+        [('a', 'b')],
+        [7],
+        ['abcd'],
+        [(1, 2, 3, None)],
+        [(1, 2, 3, 10**5000)],
+        [(1, 2, 3, float('nan'))],
+        [DEEP],
+        [(1, 2, 3, DEEP)],
+    ],
 )
 def test_a_list_that_is_no_spec_is_refused(rules) -> None:
     with pytest.raises(SpecError):
         Spec.of(rules)
+
+
+def test_what_python_warns_of_is_read_all_the_same() -> None:
+    """As an error, a warning would be a mistake."""
+    spec = Spec.parse("[('a', 'b', 'c', 'regexp(^\\d+)'), ('a', 'b', 'c', 'regexp([[0-9])')]")
+    assert len(spec) == 2

@@ -41,6 +41,10 @@ def test_an_edit_changes_only_the_number() -> None:
         ("[('a\\nb', 1)]",
          'state:1:3: expected the name of a profile, a text that can be a file name'),
         ("[('', 1)]", 'state:1:3: expected the name of a profile, a text that can be a file name'),
+        ("[('a:b', 1)]",
+         'state:1:3: expected the name of a profile, a text that can be a file name'),
+        (r"[('\ud800', 1)]",
+         'state:1:3: expected the name of a profile, a text that can be a file name'),
         ("[(1, 1)]", 'state:1:3: expected the name of a profile, a text that can be a file name'),
     ],
 )  # fmt: skip
@@ -69,3 +73,9 @@ def test_take_and_give_back_is_nothing(listed, data) -> None:
     state = State.of(listed.items())
     name = data.draw(st.sampled_from(sorted(listed)))
     assert state.give_back(name).take(name).render() == state.render()
+
+
+@pytest.mark.parametrize('profiles', [7, [7], [('a', 10**5000)], ['ab'], None])
+def test_a_list_that_is_no_state_is_refused(profiles) -> None:
+    with pytest.raises(StateError):
+        State.of(profiles)

@@ -17,6 +17,7 @@ from edeploylib.errors import (
     CmdbError,
     ConfigureError,
     EdeployError,
+    EditedMeanwhile,
     IdentityConflict,
     LockTimeout,
     MissingFile,
@@ -27,6 +28,7 @@ from edeploylib.errors import (
 )
 from edeploylib.inventory import Inventory
 from edeploylib.select import Decision, fail, select
+from edeploylib.service import install
 from edeploylib.spec import Spec
 from edeploylib.store import FileStore, MemoryStore, Store
 
@@ -411,25 +413,109 @@ def test_what_a_crash_left_unwritten_is_written_by_the_next(empty: Deployment) -
     """A holder that dies right behind the commit of the ledger."""
     world = files_lab(empty)
     before = empty.texts()
-    child = (
-        'import os, sqlite3, sys\n'
-        'sys.path.insert(0, "tests")\n'
-        'from test_store import World, machine\n'
-        'from edeploylib.settings import Settings\n'
-        'from edeploylib.store import FileStore\n'
-        'sys.addaudithook(lambda event, args: event == "os.rename" and os._exit(9))\n'
-        'World(FileStore(Settings.load(sys.argv[1])), dict).upload(machine(1))\n'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', child, empty.conf], cwd=Path(__file__).parent.parent, check=False
-    )
-    assert done.returncode == 9
+    crash(empty)
     assert empty.texts() == {**before, '.vm.cmdb.new': empty.texts()['.vm.cmdb.new'],
                              '.state.new': empty.texts()['.state.new']}  # fmt: skip
     assert world.upload(machine(2)).variables['host'] == 'h2'
     assert empty.texts()['state'] == "[('vm', 0)]"
     assert world.upload(machine(1)).variables['host'] == 'h1'
     assert sorted(os.listdir(empty.config)) == ['state', 'vm.cmdb', 'vm.configure', 'vm.specs']
+
+
+CRASH = """
+import os, sys
+sys.path.insert(0, 'tests')
+from test_store import World, machine
+from edeploylib.settings import Settings
+from edeploylib.store import FileStore
+sys.addaudithook(lambda event, args: event == 'os.rename' and os._exit(9))
+World(FileStore(Settings.load(sys.argv[1])), dict).upload(machine(1))
+"""
+
+
+def crash(empty: Deployment) -> None:
+    """An upload of machine 1 that dies between the commit and the files."""
+    done = subprocess.run(
+        [sys.executable, '-c', CRASH, empty.conf], cwd=Path(__file__).parent.parent, check=False
+    )
+    assert done.returncode == 9
+
+
+def test_what_is_edited_after_a_crash_is_kept(
+    empty: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only what is as the dead upload found it is written."""
+    world = files_lab(empty)
+    crash(empty)
+    empty.write(state="[('vm', 100)]  # by hand")
+    assert world.upload(machine(2)).variables['host'] == 'h2'
+    assert empty.texts()['state'] == "[('vm', 99)]  # by hand"
+    assert 'edited after a crash' in caplog.text
+
+
+def test_a_folder_that_has_gone_after_a_crash_stops_nobody(empty: Deployment) -> None:
+    files_lab(empty)
+    crash(empty)
+    empty.config.rename(empty.root / 'other')
+    empty.configure(CONFIGDIR=str(empty.root / 'other'))
+    assert World(empty.store, dict).upload(machine(2)).variables['host'] == 'h2'
+
+
+def test_an_edit_in_the_moment_of_the_commit_is_not_lost(empty: Deployment) -> None:
+    files_lab(empty)
+    with empty.store.transaction() as world:
+        decision = select(machine(1), world)
+        empty.write(state="[('vm', 100)]")
+        with pytest.raises(EditedMeanwhile, match='state was edited while an upload was'):
+            world.commit(decision)
+    assert empty.texts()['state'] == "[('vm', 100)]"
+    answer = install(machine(1), empty.store, empty.settings)
+    assert answer.decision.profile == 'vm'
+    assert empty.texts()['state'] == "[('vm', 99)]"
+
+
+def test_a_lock_file_that_is_deleted_keeps_others_out_still(empty: Deployment) -> None:
+    files_lab(empty)
+    given_ = []
+
+    def upload() -> None:
+        given_.append(World(empty.store, dict).upload(machine(2)).variables['host'])
+
+    other = threading.Thread(target=upload)
+    with empty.store.transaction() as world:
+        decision = select(machine(1), world)
+        (empty.root / 'lock').unlink()
+        other.start()
+        time.sleep(0.2)
+        world.commit(decision)
+    other.join()
+    assert (decision.variables['host'], given_) == ('h1', ['h2'])
+
+
+def test_an_original_keeps_the_mode_and_is_never_overwritten(empty: Deployment) -> None:
+    world = files_lab(empty)
+    empty.write(vm_cmdb="generate({'host': 'h1-2'})  # secret")
+    (empty.config / 'vm.cmdb').chmod(0o600)
+    world.upload(machine(1))
+    first = empty.config / 'vm.cmdb.orig'
+    assert first.stat().st_mode & 0o777 == 0o600
+    text = empty.texts()['vm.cmdb'].strip()
+    empty.write(vm_cmdb=f"{text} + generate({{'host': 'h3-4'}})")
+    world.upload(machine(2))
+    assert first.read_text() == "generate({'host': 'h1-2'})  # secret"
+    assert 'h3-4' in (empty.config / 'vm.cmdb.orig.2').read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='needs root: only it makes files for others')
+def test_what_root_makes_belongs_to_the_folders_owner(empty: Deployment) -> None:
+    """So that the web server can go on with it."""
+    for folder in (empty.root, empty.hw):
+        os.chown(folder, 65534, 65534)
+    files_lab(empty)
+    install(machine(1), empty.store, empty.settings)
+    made = [empty.root / 'lock', *empty.hw.iterdir()]
+    assert len(made) == 3
+    assert {path.stat().st_uid for path in made} == {65534}
 
 
 def test_a_holder_of_the_lock_is_named_to_those_who_wait(empty: Deployment) -> None:

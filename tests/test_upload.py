@@ -259,3 +259,70 @@ def test_no_text_of_a_client_runs(post: Post, tmp_path: Path, text: str, shell: 
     assert done.returncode == 1
     assert not list(tmp_path.rglob('pwned'))
     assert not {*done.stderr} & {0x1B, 0x07, 0x0D}
+
+
+def form(
+    name: str, headers: str = '', data: str = '[]', kind: str = 'multipart/form-data'
+) -> Request:
+    """A request with one part, written by hand."""
+    body = f'--B\r\nContent-Disposition: form-data; name="file"{name}\r\n{headers}\r\n{data}\r\n--B--\r\n'
+    return Request.blank(
+        '/', method='POST', body=body.encode(), content_type=f'{kind}; boundary=B'
+    )
+
+
+@pytest.mark.parametrize(
+    ('request_', 'reason'),
+    [
+        (
+            form('; filename="h"', kind='multipart/form-data; charset=latin-1'),
+            'expected multipart',
+        ),
+        (form('', 'Content-Type: text/plain; charset=bogus\r\n'), 'expected multipart'),
+        (form('', 'Content-Type: text/plain; charset="x\x1b[2J"\r\n'), 'expected multipart'),
+        (form('', 'Content-Type: text/plain; charset=rot13\r\n'), 'expected multipart'),
+        (form('; filename="h"', 'Content-Type: multipart/mixed; boundary=C\r\n'), ''),
+        (form('; filename="h"', 'Content-Type: application/x-www-form-urlencoded\r\n'), ''),
+        (form('; filename=""', data=''), 'No file passed to the CGI'),
+        (form('', data=''), 'No file passed to the CGI'),
+        (form('; filename="h"', data=''), 'file: expected a list of facts, found an empty file'),
+        (form('', data='{'), 'file:1:2: not JSON: '),
+    ],
+)
+def test_odd_forms_are_the_clients_fault(
+    samples: Deployment, caplog: pytest.LogCaptureFixture, request_: Request, reason: str
+) -> None:
+    """And nothing in them reaches the log as it is."""
+    response = request_.get_response(Application(str(samples.conf)))
+    assert refused(response, 400).startswith(reason)
+    assert '\x1b' not in caplog.text
+
+
+def test_a_body_without_length_is_bounded_too(samples: Deployment) -> None:
+    """It is read no further than may be."""
+    samples.configure(MAXUPLOAD='1 kB')
+
+    class Endless:
+        count = 0
+
+        def read(self, size: int = -1) -> bytes:
+            self.count += 1
+            return b'x' * min(size, 1 << 16)
+
+        readline = read
+
+    request = form('; filename="h"')
+    request.content_length = None
+    body = Endless()
+    request.environ.update({'wsgi.input': body, 'wsgi.input_terminated': True})
+    assert refused(Application(str(samples.conf)).respond(request), 413)
+    assert body.count < 10
+
+
+def test_a_shut_door_reads_no_body(samples: Deployment) -> None:
+    """But drains it, so that the client that sends it sees the answer."""
+    samples.configure(ALLOW='192.168.0.0/16')
+    request = form('; filename="h"', data='x' * 100_000)
+    body = request.body_file_raw
+    assert refused(request.get_response(Application(str(samples.conf))), 403)
+    assert body.read() == b''

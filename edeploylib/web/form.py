@@ -63,8 +63,9 @@ def fields_of(request: Request) -> MultiDict[str, Any]:
         raise UploadError(f'expected multipart/form-data: {str(broken)!a:.200}') from None
     finally:
         # The copy that the form was read from; its files have copies of their own.
-        if not isinstance(request.body_file_raw, Body):
-            request.body_file_raw.close()
+        copy: Any = request.body_file_raw
+        if not isinstance(copy, Body):
+            copy.close()
 
 
 def text_of(fields: MultiDict[str, Any], name: str) -> str | None:
