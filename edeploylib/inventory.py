@@ -185,18 +185,20 @@ def _malformed(origin: str, message: str) -> InventoryError:
 
 
 def _plain(facts: list[Any]) -> tuple[Fact, ...] | None:
-    """The facts if they are what nearly all are: four plain texts, or three and an int."""
-    kept = []
-    for fact in facts:
-        if (type(fact) is not list and type(fact) is not tuple) or len(fact) != 4:
-            return None
-        category, name, prop, value = fact
-        if not (type(category) is type(name) is type(prop) is str):
-            return None
-        if type(value) is not str and (type(value) is not int or abs(value) >= _LARGEST_INT):
-            return None
-        kept.append((category, name, prop, value))
-    return tuple(kept) if _is_text(''.join(map(str, chain.from_iterable(kept)))) else None
+    """The facts if they are what nearly all are: four plain texts, or three and a number.
+
+    By columns, which is several times as fast as fact by fact.
+    """
+    if not {*map(type, facts)} <= {list, tuple} or not {*map(len, facts)} <= {4}:
+        return None
+    *names, values = zip(*facts, strict=True) if facts else ([], [], [], [])
+    if not {*map(type, chain(*names))} <= {str} or not {*map(type, values)} <= {str, int}:
+        return None
+    if any(type(value) is int and abs(value) >= _LARGEST_INT for value in values):
+        return None
+    if not _is_text(''.join(chain(*names, map(str, values)))):
+        return None
+    return tuple(map(tuple, facts))
 
 
 def _names(fact: Any, index: int, origin: str) -> tuple[str, str, str]:

@@ -285,15 +285,23 @@ def _holds(step: _Step, fact: int, columns: Sequence[Sequence[str]], meter: Mete
     """Whether the rule's tests hold, and its own variables have one value."""
     try:
         meter.spend(1)
-        for element, holds, steps in step.checks:
-            text = columns[element][fact]
-            if steps is not None:
-                meter.spend(steps(len(text)))
-            if not holds(text):
+        for check in step.checks:
+            text = columns[check.element][fact]
+            if not (check.holds(text) if check.steps is None else _tested(check, text, meter)):
                 return False
     except Exhausted:
         raise Exhausted([step.rule]) from None
     return all(columns[left][fact] == columns[right][fact] for left, right in step.alike)
+
+
+def _tested(check: _Check, text: str, meter: Meter) -> bool:
+    """A costly test, made once for a text."""
+    known = meter.tested.get((check, text))
+    if known is None:
+        assert check.steps is not None
+        meter.spend(check.steps(len(text)))
+        known = meter.tested[check, text] = check.holds(text)
+    return known
 
 
 def _in_any_order(plan: _Plan, index: _Index, meter: Meter) -> list[int] | None:

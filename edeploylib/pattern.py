@@ -13,7 +13,7 @@ from typing import NamedTuple
 # More choices than this in a repeat count as any number of them.
 _FEW = 10
 # Steps of the engine that take as long as one step of a search.
-_FAST = 200
+_FAST = 50
 # No search has as many steps.
 _MOST = 1 << 62
 
@@ -23,7 +23,7 @@ _TOKEN = re.compile(r'\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?#[^)]*\)|[*+?]|\{\d*,?\
 class Growth(NamedTuple):
     """The worst case of a search in a text of length n: ``n**power * 2**bits`` steps.
 
-    ``nested``: a repeat stands within another, and it is ``2**n``.
+    ``nested``: a repeat stands within another, and it is ``2**(n + 1)``.
     """
 
     power: int = 0
@@ -37,7 +37,7 @@ class Growth(NamedTuple):
 
     def steps(self, length: int) -> int:
         """In steps of a search for facts, at least 1."""
-        exponent = length if self.nested else self.power * log2(length + 1) + self.bits
+        exponent = length + 1 if self.nested else self.power * log2(length + 1) + self.bits
         return int(2.0 ** min(exponent, 62)) // _FAST + 1
 
 

@@ -24,12 +24,16 @@ class Exhausted(Exception):
 
 
 class Meter:
-    """Steps left: one is about the look at one fact or value."""
+    """Steps left: one is about the look at one fact or value.
 
-    __slots__ = ('left',)
+    ``tested`` keeps what has been paid for.
+    """
+
+    __slots__ = ('left', 'tested')
 
     def __init__(self, steps: int) -> None:
         self.left = steps
+        self.tested: dict[object, bool] = {}
 
     def spend(self, steps: int) -> None:
         self.left -= steps
