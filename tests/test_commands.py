@@ -214,3 +214,13 @@ def test_any_text_is_printed_on_any_terminal(samples: Deployment, tmp_path: Path
     specs.write_text('[')
     status, _, err = run('-m', 'edeploylib.match', hw, specs, **ascii)
     assert (status, '\x1b' in err) == (2, False)
+
+
+def test_bench_measures() -> None:
+    """Without the peer, which takes its time."""
+    status, out, _ = run(ROOT / 'tools' / 'bench', '--no-peer', '--json', '--only', 'pigeon')
+    figures = json.loads(out)
+    assert status == 0
+    assert [row['size'] for row in figures['match']] == [3, 6, 12, 24]
+    assert all(0 < row['warm'] <= row['cold'] * 2 for row in figures['match'])
+    assert set(figures['growth']) == {'pigeonhole'}

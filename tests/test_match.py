@@ -30,6 +30,7 @@ def test_cases(path: Path) -> None:
     assert answer == case['match']
 
 
+@settings(max_examples=10_000)
 @given(our.specs, our.inventories)
 def test_the_answer_is_that_of_exhaustive_search(spec, facts) -> None:
     """Whether, and with which facts."""
