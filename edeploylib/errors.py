@@ -17,6 +17,7 @@ Python catch it as well::
     ├── NotAllowed (PermissionError)      the address may not upload
     ├── UnknownSection (LookupError)      no such deployment in the settings
     ├── UnknownProfile (LookupError)      the state does not list it
+    ├── UnknownVariable (LookupError)     the spec does not capture it
     ├── IdentityConflict (LookupError)    the keys name two machines
     ├── SearchLimitExceeded (RuntimeError)
     └── StoreError (OSError)              a file cannot be read or written
@@ -63,6 +64,8 @@ class EdeployError(Exception):
         self.message = message
         self.place = place
         self.hint = hint
+        # More of the kind in the same file, each an error of its own.
+        self.others: tuple[EdeployError, ...] = ()
 
     def __str__(self) -> str:
         return f'{self.place}: {self.message}' if self.place else self.message
@@ -71,7 +74,8 @@ class EdeployError(Exception):
         """The message with the line at fault and the hint, as people see it."""
         excerpt = self.place.excerpt if self.place else ''
         hint = f'hint: {self.hint}' if self.hint else ''
-        return '\n'.join(part for part in (str(self), excerpt, hint) if part)
+        others = [other.report() for other in self.others]
+        return '\n'.join(part for part in (str(self), excerpt, hint, *others) if part)
 
 
 class FormatError(EdeployError, ValueError):
@@ -123,6 +127,10 @@ class UnknownSection(EdeployError, LookupError):
 
 
 class UnknownProfile(EdeployError, LookupError):
+    pass
+
+
+class UnknownVariable(EdeployError, LookupError):
     pass
 
 

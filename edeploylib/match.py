@@ -67,6 +67,18 @@ def match(
     return Match(variables, {name: variables[name] for name in plan.key_names}, tuple(chosen))
 
 
+def candidates(spec: Spec, inventory: Inventory, rule: int, budget: int = BUDGET) -> list[int]:
+    """The facts that one rule of a spec, by its index, would allow if it were alone.
+
+    Raises SearchLimitExceeded.
+    """
+    step, index = _plan(spec).steps[rule], _index(inventory)
+    try:
+        return _domain(step, index, Meter(budget))
+    except Exhausted as exhausted:
+        raise _gave_up(spec, budget, exhausted.rules) from None
+
+
 def _gave_up(spec: Spec, budget: int, rules: Sequence[int]) -> SearchLimitExceeded:
     hardest = ''.join(f'; rule {rule + 1}: {spec.rules[rule]}' for rule in rules[:3])
     return SearchLimitExceeded(
@@ -304,16 +316,20 @@ def _tested(check: _Check, text: str, meter: Meter) -> bool:
     return known
 
 
+def _domain(step: _Step, index: _Index, meter: Meter) -> list[int]:
+    facts = index.facts(step.own, step.texts)
+    return [fact for fact in facts if _holds(step, fact, index.columns, meter)]
+
+
 def _in_any_order(plan: _Plan, index: _Index, meter: Meter) -> list[int] | None:
     """The first assignment, by a search that looks ahead."""
-    columns = index.columns
     domains = []
     for step in plan.steps:
-        facts = index.facts(step.own, step.texts)
-        domain = [fact for fact in facts if _holds(step, fact, columns, meter)]
+        domain = _domain(step, index, meter)
         if not domain:
             return None
         domains.append(domain)
+    columns = index.columns
     links = [[(rule, columns[element]) for rule, element in link] for link in plan.links]
     return first(domains, links, meter)
 

@@ -81,10 +81,11 @@ class World(Protocol):
 
 
 class Refusal(NamedTuple):
-    """Why a profile did not take the machine."""
+    """Why a profile did not take the machine; ``spec`` if that does not match."""
 
     profile: ProfileName
     reason: str
+    spec: Spec | None = None
 
     def __str__(self) -> str:
         return f'{self.profile}: {self.reason}'
@@ -113,12 +114,6 @@ class Decision(NamedTuple):
     changes: Changes = Changes()
     note: str = ''
 
-    def explanation(self) -> str:
-        """Why no profile took the machine: a line each, in the order of the state."""
-        lines = [f'no profile can take {self.name}:']
-        lines += [f'  {reason}' for reason in self.refusals] or ['  the state lists no profile']
-        return '\n'.join(lines)
-
 
 def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ()) -> Decision:
     """The first profile, in the order of the state, that can take the machine.
@@ -140,8 +135,8 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
             continue
         machine = identity.machine.id if identity.machine else NEW
         taken = _take(inventory, profile, machine, world)
-        if isinstance(taken, str):
-            refusals.append(Refusal(profile, taken))
+        if isinstance(taken, Refusal):
+            refusals.append(taken)
             continue
         found, cmdb, new = taken
         return Decision(
@@ -202,21 +197,24 @@ class _Taken(NamedTuple):
     assignment: Assignment
 
 
-def _take(inventory: Inventory, profile: ProfileName, machine: int, world: World) -> _Taken | str:
+def _take(
+    inventory: Inventory, profile: ProfileName, machine: int, world: World
+) -> _Taken | Refusal:
     """What the profile would give the machine, or why it cannot take it.
 
     A missing or broken spec stops the selection with that error, as does a
     missing or broken configure or CMDB of a profile whose spec matches.
     """
+    spec = world.spec(profile)
     try:
-        found = match(world.spec(profile), inventory)
+        found = match(spec, inventory)
     except SearchLimitExceeded as gave_up:
         # Giving up never lets the next profile have the machine.
         raise SearchLimitExceeded(
             f'profile {profile!r}: {gave_up.message}', hint=gave_up.hint
         ) from None
     if found is None:
-        return 'its spec does not match'
+        return Refusal(profile, 'its spec does not match', spec)
     world.configure(profile)
     cmdb = world.cmdb(profile)
     if cmdb is None:
@@ -225,7 +223,7 @@ def _take(inventory: Inventory, profile: ProfileName, machine: int, world: World
     holders = cmdb.holders(claims.values())
     index = cmdb.find(found.variables, found.keys, machine, holders)
     if isinstance(index, NoEntry):
-        return f'its CMDB has no entry for it: {index.reason}'
+        return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
     after = cmdb.give(index, found.variables)
     before = cmdb.entries[index]
     former = holders.index_of(machine)

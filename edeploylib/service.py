@@ -8,13 +8,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from edeploylib.errors import EditedMeanwhile
+from edeploylib.explain import explain
 from edeploylib.inventory import Inventory
 from edeploylib.script import render
-from edeploylib.select import Decision, fail, select
+from edeploylib.select import Decision, Refusal, fail, select
 from edeploylib.settings import Settings
 from edeploylib.store.protocol import Store, Transaction
 
 _log = logging.getLogger('edeploylib')
+
+
+# As many lines as a console shows.
+_LINES = 60
 
 
 class Answer(NamedTuple):
@@ -36,8 +41,12 @@ def install(inventory: Inventory, store: Store, settings: Settings, who: str = '
     answer = _committed(inventory, store, who, decide)
     decision = answer.decision
     if decision.profile is None:
-        reasons = '; '.join(map(str, decision.refusals))
-        _log.warning('machine=%s profile=none reasons=%r', decision.name, reasons)
+        for refusal in decision.refusals:
+            reasons = '; '.join([refusal.reason, *_explained(refusal, inventory)])
+            _log.warning(
+                'machine=%s refused=%s reason=%r', decision.name, refusal.profile, reasons
+            )
+        _log.warning('machine=%s profile=none', decision.name)
     else:
         _log.info('machine=%s profile=%s', decision.name, decision.profile)
     return answer
@@ -55,6 +64,25 @@ def report_failure(
     decision = answer.decision
     _log.warning('machine=%s failure=%r note=%r', decision.name, profile, decision.note)
     return answer
+
+
+def refusal_lines(decision: Decision, inventory: Inventory, most: int = _LINES) -> list[str]:
+    """Why no profile took a machine: for each, in the order of the state, with the explanation."""
+    lines = [f'no profile can take {decision.name}:']
+    if not decision.refusals:
+        return [*lines, '  the state lists no profile']
+    # Each profile has its line, and all the same share of the rest.
+    share = max((most - 1) // len(decision.refusals) - 1, 0)
+    for refusal in decision.refusals[: most - 2]:
+        lines.append(f'  {refusal}')
+        if share:
+            lines += (f'    {line}' for line in _explained(refusal, inventory)[:share])
+    left = len(decision.refusals) - (most - 2)
+    return [*lines, f'  and {left} more profiles'] if left > 0 else lines
+
+
+def _explained(refusal: Refusal, inventory: Inventory) -> list[str]:
+    return explain(refusal.spec, inventory).lines() if refusal.spec is not None else []
 
 
 def _committed(

@@ -99,30 +99,31 @@ class Spec:
     def parse(cls, text: str | bytes, origin: str = '<spec>') -> 'Spec':
         """Read a Python literal list of 4-tuples of terms.
 
-        Raises SpecError with the place of the mistake.
+        Raises SpecError with the place of the first mistake, and with all the
+        others as its ``others``.
         """
         source = Source(text, origin, SpecError)
         rules: list[Rule] = []
         warnings: list[str] = []
+        mistakes: list[SpecError] = []
         for node in source.elements(source.root, 'rules'):
-            if not isinstance(node, ast.Tuple | ast.List):
-                source.value(node)
-                source.fail('expected a rule, a tuple of 4 texts', node)
-            if len(node.elts) != 4:
-                hint = 'texts without a comma between them are joined' if node.elts else ''
-                hint = hint if len(node.elts) < 4 else ''
-                source.fail(
-                    f'expected 4 elements ({", ".join(ELEMENTS)}), found {len(node.elts)}',
-                    node,
-                    hint,
-                )
-            terms = []
-            for element in node.elts:
-                place = source.place(element)
-                term = parse_term(source.value(element), place)
-                terms.append(term)
-                warnings += (f'{place}: {slip}' for slip in _slips(term))
-            rules.append(Rule(*terms))
+            try:
+                terms = [
+                    (parse_term(source.value(element), source.place(element)), element)
+                    for element in _elements(node, source)
+                ]
+            except SpecError as mistake:
+                mistakes.append(mistake)
+                continue
+            rules.append(Rule(*(term for term, _ in terms)))
+            warnings += (
+                f'{source.place(element)}: {slip}'
+                for term, element in terms
+                for slip in slips(term)
+            )
+        if mistakes:
+            mistakes[0].others = tuple(mistakes[1:])
+            raise mistakes[0]
         return cls(tuple(rules), tuple(warnings), origin)
 
     @classmethod
@@ -142,7 +143,7 @@ class Spec:
                     place=place,
                 )
             terms = [parse_term(element, place) for element in rule]
-            warnings += (f'{place}: {slip}' for term in terms for slip in _slips(term))
+            warnings += (f'{place}: {slip}' for term in terms for slip in slips(term))
             found.append(Rule(*terms))
         return cls(tuple(found), tuple(warnings), origin)
 
@@ -157,6 +158,18 @@ class Spec:
 
     def __repr__(self) -> str:
         return f'<Spec {self.origin} of {len(self.rules)} rules>'
+
+
+def _elements(node: ast.expr, source: Source) -> list[ast.expr]:
+    """The four terms of a rule."""
+    if not isinstance(node, ast.Tuple | ast.List):
+        source.value(node)
+        source.fail('expected a rule, a tuple of 4 texts', node)
+    count = len(node.elts)
+    if count != 4:
+        hint = 'texts without a comma between them are joined' if 0 < count < 4 else ''
+        source.fail(f'expected 4 elements ({", ".join(ELEMENTS)}), found {count}', node, hint)
+    return node.elts
 
 
 class _Mistake(Exception):
@@ -390,24 +403,24 @@ def growth_of(expression: Expression) -> Callable[[int], int] | None:
     return (lambda length: sum(steps(length) for steps in parts)) if parts else None
 
 
-def _slips(term: Term) -> list[str]:
-    """What is legal in a term but hardly meant."""
-    slips = []
+def slips(term: Term) -> list[str]:
+    """What is legal in a term but hardly meant, each in a sentence."""
+    found = []
     if term.variable is not None and re.search(r'[<>()]', term.variable):
-        slips.append(f"is a variable with the name {term.variable!r}: did you forget an '='?")
+        found.append(f"is a variable with the name {term.variable!r}: did you forget an '='?")
     for part in _parts(term.expression):
         if isinstance(part, Call):
             if part.operator == 'range' and part.arguments[0] > part.arguments[1]:  # type: ignore[operator]
-                slips.append('is a range that nothing is in')
+                found.append('is a range that nothing is in')
             continue
         call = _LOOKS_LIKE_CALL.fullmatch(part.text)
         if call:
             guess = _nearest(call[1])
             hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
-            slips.append(f'looks like a call of an unknown operator: {hint}')
+            found.append(f'looks like a call of an unknown operator: {hint}')
         elif _LOOKS_LIKE_OPERATOR.match(part.text):
-            slips.append('begins like a test, but is taken as a text')
-    return [f'{term.text!r} {slip}' for slip in slips]
+            found.append('begins like a test, but is taken as a text')
+    return [f'{term.text!r} {slip}' for slip in found]
 
 
 def _parts(expression: Expression | None) -> Iterator[Expression]:
@@ -423,8 +436,22 @@ def _parts(expression: Expression | None) -> Iterator[Expression]:
 def _nearest(name: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name.lower(), OPERATORS, n=1, cutoff=0.6)
-    return close[0] if close else ''
+    known = {**{operator: operator for operator in OPERATORS}, **_ELSEWHERE}
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return known[close[0]] if close else ''
 
 
+# What other languages call them.
+_ELSEWHERE = {
+    'gte': 'ge',
+    'lte': 'le',
+    'neq': 'ne',
+    'between': 'range',
+    'oneof': 'in',
+    'regex': 'regexp',
+    'match': 'regexp',
+    'cidr': 'network',
+    'any': 'or',
+    'all': 'and',
+}
 _LOOKS_LIKE_OPERATOR = re.compile(rf'\s*(?:{"|".join(OPERATORS)})\s*\(|\s*[<>]=?')

@@ -29,34 +29,144 @@ def run_match(*arguments: object, stdin: bytes = b'') -> tuple[int, str, str]:
     return run('-m', 'edeploylib.match', *arguments, stdin=stdin)
 
 
-def test_match_prints_each_variable_with_its_rule_and_fact(tmp_path: Path) -> None:
-    (tmp_path / 'hw').write_text(
-        "[('disk', 'vda', 'size', '10'), ('cpu', 'logical', 'number', 2)]"
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """An inventory and a spec that it satisfies."""
+    hw, specs = tmp_path / 'hw', tmp_path / 'specs'
+    hw.write_text(
+        "[('disk', 'vda', 'size', '10'), ('cpu', 'logical', 'number', 2), ('disk', 'b', 'size', '9')]"
     )
-    (tmp_path / 'specs').write_text(
+    specs.write_text(
         "[('cpu', 'logical', 'number', '$$n'), ('disk', '$disk', 'size', '$s=gt(4)')]"
     )
-    assert run_match(tmp_path / 'hw', tmp_path / 'specs') == (
+    return hw, specs
+
+
+def test_match_prints_each_variable_with_its_rule_and_fact(pair: tuple[Path, Path]) -> None:
+    assert run_match(*pair) == (
         0,
-        "$$n = 2  by rule 1 ('cpu', 'logical', 'number', '$$n') "
-        "from fact [1] ('cpu', 'logical', 'number', 2)\n"
-        "$disk = 'vda'  by rule 2 ('disk', '$disk', 'size', '$s=gt(4)') "
-        "from fact [0] ('disk', 'vda', 'size', '10')\n"
-        "$s = '10'  by rule 2 ('disk', '$disk', 'size', '$s=gt(4)') "
-        "from fact [0] ('disk', 'vda', 'size', '10')\n",
+        f"""\
+{pair[1]}: match
+  variable  value  by rule                                     from fact
+  $$n       2      1 ('cpu', 'logical', 'number', '$$n')       [1] ('cpu', 'logical', 'number', 2)
+  $disk     'vda'  2 ('disk', '$disk', 'size', '$s=gt(4)')     [0] ('disk', 'vda', 'size', '10')
+  $s        '10'   2 ('disk', '$disk', 'size', '$s=gt(4)')     [0] ('disk', 'vda', 'size', '10')
+  rules that other facts could serve, if they stood alone: 2 (1 of 2)
+""".replace(
+            'by rule                                     from',
+            'by rule                                  from',
+        )
+        .replace("'$$n')       [", "'$$n')    [")
+        .replace("gt(4)')     [", "gt(4)')  ["),
         '',
     )
+
+
+def test_match_for_programs(pair: tuple[Path, Path]) -> None:
+    hw, specs = pair
+    status, out, _ = run_match(hw, specs, '--json')
+    (found,) = json.loads(out)['specs']
+    assert (status, found['match'], found['keys']) == (0, True, {'n': 2})
+    assert found['rules'][1] == {
+        'rule': 2,
+        'fact': 0,
+        'choices': 2,
+        'terms': ['disk', '$disk', 'size', '$s=gt(4)'],
+    }
+    assert run_match(hw, specs, '--var', 'disk') == (0, 'vda\n', '')
+    assert run_match(hw, specs, '--quiet') == (0, '', '')
+    status, out, err = run_match(hw, specs, '--var', 'nonsense')
+    assert (status, out, err) == (2, '', "no variable 'nonsense', the spec captures n, disk, s\n")
+
+
+def test_match_for_programs_where_there_is_none(pair: tuple[Path, Path]) -> None:
+    hw, specs = pair
+    specs.write_text("[('disk', '$disk', 'size', 'gt(40)')]")
+    status, out, _ = run_match(hw, specs, '--json')
+    (reason,) = json.loads(out)['specs'][0]['reasons']
+    assert (status, reason['kind'], reason['rules']) == (1, 'no fact', [1])
+    assert run_match(hw, specs, '--quiet') == (1, '', '')
+    status, out, err = run_match(hw, specs, '--var', 'disk')
+    assert (status, out) == (1, '')
+    assert err.startswith('no fact serves rule 1')
+
+
+def test_match_of_several_specs_goes_on_behind_a_broken_one(pair: tuple[Path, Path]) -> None:
+    """All mistakes of a file at once, and the other files all the same."""
+    hw, specs = pair
+    bad = specs.with_name('bad.specs')
+    bad.write_text("[\n ('a', 'b', 'c', 'gt(x)'),\n ('a', 'b', 'c'),\n ('$', 'b', 'c', 'd'),\n]")
+    status, out, err = run_match(hw, bad, specs)
+    assert (status, out.splitlines()[0]) == (2, f'{specs}: match')
+    assert [line for line in err.splitlines() if line.startswith(str(bad))] == [
+        f"{bad}:2:18: 'gt(x)': expected a number, found 'x'",
+        f'{bad}:3:2: expected 4 elements (category, name, property, value), found 3',
+        f"{bad}:4:3: '$': expected the name of a variable after '$'",
+    ]
+    status, out, _ = run_match(hw, bad, specs, '--json')
+    assert (status, len(json.loads(out)['specs'][0]['errors'])) == (2, 3)
+
+
+def test_match_goes_through_a_folder_as_an_upload_would(samples: Deployment) -> None:
+    """And changes nothing."""
+    before = samples.texts()
+    status, out, _ = run_match(INVENTORIES / 'storage.json', samples.config)
+    assert status == 0
+    assert out.splitlines()[:2] == [
+        'rack: no, its spec does not match',
+        "  no fact serves rule 1 ('system', 'product', 'serial', '$$tag=regexp(^TAG[0-9]+$)')",
+    ]
+    assert 'storage: would be taken\n  with the entry {' in out
+    assert "  hostname = 'store01'\n" in out
+    assert out.endswith('not asked: vm\n')
+    samples.write(state="[('rack', 0), ('storage', 1)]", storage_cmdb="[{'a': 1, 'used': 1}]")
+    status, out, _ = run_match(INVENTORIES / 'storage.json', samples.config)
+    assert (status, out) == (
+        1,
+        'rack: no, its quota is spent\n'
+        'storage: no, its CMDB has no entry for it: no entry left: 1 of 1 used\n',
+    )
+    status, out, _ = run_match(INVENTORIES / 'storage.json', samples.config, '--json')
+    assert (status, json.loads(out)['profile']) == (1, None)
+    samples.write(storage_specs='[')
+    status, _, err = run_match(INVENTORIES / 'storage.json', samples.config)
+    assert (status, 'storage.specs:1:1: not a Python literal' in err) == (2, True)
+    rest = {name: text for name, text in samples.texts().items() if not name.startswith('s')}
+    assert rest == {name: text for name, text in before.items() if not name.startswith('s')}
+
+
+@pytest.mark.parametrize('width', [60, 300])
+def test_match_on_a_terminal(pair: tuple[Path, Path], width: int) -> None:
+    """In colour, unless asked not to, and as wide as it is."""
+    pexpect = pytest.importorskip('pexpect')
+    for no_color in ('', '1'):
+        child = pexpect.spawn(
+            sys.executable,
+            ['-m', 'edeploylib.match', *map(str, pair)],
+            env={**os.environ, 'NO_COLOR': no_color, 'COLUMNS': ''},
+            dimensions=(40, width),
+        )
+        lines = child.read().decode().splitlines()
+        child.close()
+        table = [line for line in lines if line.startswith('  $')]
+        assert len(table) == 3
+        assert all(len(line) <= width for line in table)
+        assert ('…' in table[0]) == (width == 60)
+        assert ('\x1b[' in ''.join(lines)) == (no_color == '')
 
 
 def test_match_reads_standard_input(samples: Deployment) -> None:
     vm = (INVENTORIES / 'vm.json').read_bytes()
     status, out, _ = run_match('-', samples.config / 'vm.specs', stdin=vm)
-    assert (status, out.count('\n')) == (0, 3)
+    assert (status, out.count('\n  $')) == (0, 3)
 
 
 def test_match_says_no(samples: Deployment) -> None:
     found = run_match(INVENTORIES / 'vm.json', samples.config / 'storage.specs')
-    assert found == (1, 'no match\n', '')
+    assert found[0] == 1
+    assert found[1].startswith(
+        f'{samples.config}/storage.specs: no match\n  no fact serves rule 1'
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +193,7 @@ def test_match_warns_of_what_is_hardly_meant(tmp_path: Path) -> None:
     (tmp_path / 'hw').write_text('[["a", "b", "c", null]]')
     (tmp_path / 'specs').write_text("[('a', 'b', 'c', 'rnage(1, 2)')]")
     status, out, err = run_match(tmp_path / 'hw', tmp_path / 'specs')
-    assert (status, out) == (1, 'no match\n')
+    assert (status, out.splitlines()[0]) == (1, f'{tmp_path}/specs: no match')
     assert err == (
         "warning: fact [0] ('a', 'b', 'c') left out: its value is null\n"
         f"warning: {tmp_path}/specs:1:18: 'rnage(1, 2)' looks like a call of an unknown operator: "
@@ -125,7 +235,7 @@ def test_upload_from_the_command_line_refuses(samples: Deployment, tmp_path: Pat
     nothing.write_text('[]')
     status, out, err = run(UPLOAD, '-f', nothing, '--conf', samples.conf)
     assert (status, out) == (1, '')
-    assert err.splitlines()[-1] == '  vm: its spec does not match'
+    assert '  vm: its spec does not match\n    no fact serves rule 1' in err
     status, out, err = run(UPLOAD, '-f', nothing, '--conf', tmp_path / 'none')
     assert (status, out) == (2, '')
     assert err.startswith('no settings: ')
@@ -210,7 +320,7 @@ def test_any_text_is_printed_on_any_terminal(samples: Deployment, tmp_path: Path
         'PYTHONCOERCECLOCALE': '0',
     }
     status, out, _ = run('-m', 'edeploylib.match', hw, specs, **ascii)
-    assert (status, out.startswith("$v = 'é€\\x1b[2J'")) == (0, True)
+    assert (status, "'é€\\x1b[2J'" in out) == (0, True)
     specs.write_text('[')
     status, _, err = run('-m', 'edeploylib.match', hw, specs, **ascii)
     assert (status, '\x1b' in err) == (2, False)

@@ -19,6 +19,7 @@ PURE = [
     'inventory',
     'spec',
     'match',
+    'explain',
     'generate',
     'cmdb',
     'state',
@@ -49,6 +50,7 @@ ROOMS = {
     'spec': 'errors literal units address pattern',
     'search': '',
     'match': 'errors inventory spec search',
+    'explain': 'errors address inventory spec match units',
     'generate': 'errors literal',
     'cmdb': 'errors literal generate inventory',
     'state': 'errors literal',
@@ -57,10 +59,10 @@ ROOMS = {
     'script': 'errors literal',
     'settings': 'errors address units',
     'store': 'errors literal generate inventory spec cmdb state identity script select settings',
-    'service': 'errors inventory script select settings store',
+    'service': 'errors explain inventory script select settings store',
     'web': 'errors address inventory service settings store',
     'node': '',
-    'cli': 'errors inventory match select service settings spec store',
+    'cli': 'errors explain inventory select service settings spec store',
 }
 
 

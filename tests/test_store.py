@@ -28,7 +28,7 @@ from edeploylib.errors import (
 )
 from edeploylib.inventory import Inventory
 from edeploylib.select import Decision, fail, select
-from edeploylib.service import install
+from edeploylib.service import install, refusal_lines
 from edeploylib.spec import Spec
 from edeploylib.store import FileStore, MemoryStore, Store
 
@@ -161,17 +161,17 @@ def test_refusals_stand_in_the_order_of_the_state(make) -> None:
         vm_cmdb='[]',
     )
     refused = world.upload(machine(1))
-    assert refused.explanation().splitlines() == [
-        'no profile can take SERIAL1-02-00-00-00-00-01:',
-        '  spent: its quota is spent',
-        '  big: its spec does not match',
-        '  vm: its CMDB has no entry for it: no entry left: 0 of 0 used',
+    assert [str(reason) for reason in refused.refusals] == [
+        'spent: its quota is spent',
+        'big: its spec does not match',
+        'vm: its CMDB has no entry for it: no entry left: 0 of 0 used',
     ]
 
 
 def test_a_state_without_profiles_takes_nobody(make) -> None:
     refused = lab(make, state='[]').upload(machine(1))
-    assert refused.explanation().endswith(':\n  the state lists no profile')
+    assert refused.profile is None
+    assert refusal_lines(refused, machine(1))[1:] == ['  the state lists no profile']
 
 
 def test_a_failure_report_gives_the_quota_back_once_and_keeps_the_entry(make) -> None:

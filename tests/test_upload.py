@@ -126,13 +126,30 @@ def test_a_section_that_is_a_file_is_refused(post: Post) -> None:
 
 
 def test_no_profile_says_why_for_each(post: Post, samples: Deployment) -> None:
-    """And the inventory is saved: it is what one debugs with."""
-    assert refused(post(b'[["a", "b", "c", "$(reboot)"]]'), 404).splitlines()[1:] == [
+    """Down to rule and fact; and the inventory is saved: it is what one debugs with."""
+    reasons = refused(post(b'[["disk", "a", "size", "$(reboot)"]]'), 404).splitlines()
+    assert [line for line in reasons[1:] if line[2] != ' '] == [
         '  rack: its spec does not match',
         '  storage: its spec does not match',
         '  vm: its spec does not match',
     ]
+    assert (
+        "      nearest is [0] ('disk', 'a', 'size', '$(reboot)'): size is '$(reboot)', "
+        in '\n'.join(reasons)
+    )
     assert len(list(samples.hw.glob('unknown-*.hw'))) == 1
+
+
+@pytest.mark.parametrize('count', [1, 10, 100, 1000])
+def test_the_reasons_fit_a_console(post: Post, samples: Deployment, count: int) -> None:
+    samples.write(state=repr([(f'p{n}', 1) for n in range(count)]))
+    for number in range(count):
+        rules = [('disk', f'${n}', 'size', f'gt({n})') for n in range(30)]
+        (samples.config / f'p{number}.specs').write_text(repr(rules))
+    reasons = refused(post(b'[["a", "b", "c", "d"]]'), 404).splitlines()
+    assert count + 1 <= len(reasons) <= 61 or len(reasons) == 60
+    if count > 58:
+        assert reasons[-1] == f'  and {count - 58} more profiles'
 
 
 def test_odd_values_are_left_out(post: Post, samples: Deployment) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, read, run
 from edeploylib.inventory import Inventory
-from edeploylib.service import install, report_failure
+from edeploylib.service import install, refusal_lines, report_failure
 from edeploylib.settings import DEFAULT_SECTION, Settings
 from edeploylib.store import FileStore
 
@@ -43,7 +43,7 @@ def _upload(options: argparse.Namespace) -> int:
         return MATCH
     answer = install(inventory, store, settings, 'the command line')
     if answer.script is None:
-        print(answer.decision.explanation(), file=sys.stderr)
+        print(*refusal_lines(answer.decision, inventory), sep='\n', file=sys.stderr)
         return NO_MATCH
     sys.stdout.write(answer.script)
     sys.stdout.flush()

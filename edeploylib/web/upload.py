@@ -21,7 +21,7 @@ from edeploylib.errors import (
     UploadError,
     printable,
 )
-from edeploylib.service import install, report_failure
+from edeploylib.service import install, refusal_lines, report_failure
 from edeploylib.settings import DEFAULT_SECTION, Settings
 from edeploylib.store import FileStore, Store
 from edeploylib.web.form import Body, fields_of, inventory_of, text_of, too_large
@@ -108,7 +108,7 @@ class Application:
             return _script(f'# {note}\n')
         answer = install(inventory, store, settings, who)
         if answer.script is None:
-            return _refusal(404, answer.decision.explanation())
+            return _refusal(404, '\n'.join(refusal_lines(answer.decision, inventory)))
         return _script(answer.script)
 
 
