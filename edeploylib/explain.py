@@ -3,18 +3,15 @@
 Rules are counted from 1, as people do; facts by their index, from 0.
 """
 
-import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
-from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from edeploylib.address import network
 from edeploylib.errors import SearchLimitExceeded
+from edeploylib.hints import hints, wanted
 from edeploylib.inventory import Inventory, Scalar
 from edeploylib.match import BUDGET, Match, candidates, match
-from edeploylib.spec import ELEMENTS, Call, Literal, Rule, Spec, Term, slips, test_of
-from edeploylib.units import decimal
+from edeploylib.spec import ELEMENTS, Rule, Spec
+from edeploylib.term import test_of
 
 # The kinds of reasons.
 NO_FACT = 'no fact'
@@ -180,12 +177,13 @@ def _captures(spec: Spec, found: Match) -> Iterable[Capture]:
 def _no_fact(spec: Spec, number: int, inventory: Inventory) -> Reason:
     rule = spec.rules[number]
     near = _nearest(rule, inventory)
+    differing = [(rule[one.element], one.found) for fact in near for one in fact.differences]
     return Reason(
         NO_FACT,
         (number + 1,),
-        f'no fact serves {_rule(spec, number + 1)}',
+        f'no fact serves rule {number + 1} {rule}',
         near,
-        tuple(dict.fromkeys(_hints(rule, near, inventory))),
+        tuple(dict.fromkeys(hints(rule, differing, inventory))),
     )
 
 
@@ -232,13 +230,7 @@ def _untied(rule: Rule, inventory: Inventory, fact: int) -> Difference:
 def _difference(rule: Rule, element: int, inventory: Inventory, fact: int) -> Difference:
     elements = inventory.facts[fact]
     name = elements[2] if element == 3 else ELEMENTS[element]
-    return Difference(element, name, _wanted(rule[element]), str(elements[element]))
-
-
-def _wanted(term: Term) -> str:
-    if isinstance(term.expression, Literal):
-        return repr(term.expression.text)
-    return term.text.partition('=')[2] if term.variable is not None else term.text
+    return Difference(element, name, wanted(rule[element]), str(elements[element]))
 
 
 def _conflict(
@@ -305,10 +297,6 @@ def _by_rule(by_rule: dict[int, list[str]]) -> str:
     return ', '.join(parts[:-1]) + (' and ' if len(parts) > 1 else '') + parts[-1]
 
 
-def _rule(spec: Spec, number: int) -> str:
-    return f'rule {number} {spec.rules[number - 1]}'
-
-
 def shown_fact(inventory: Inventory, fact: int) -> str:
     """A fact with its index."""
     return f'[{fact}] {inventory.facts[fact]!r}'
@@ -321,83 +309,3 @@ def _numbers(numbers: Sequence[int]) -> str:
     return (
         f'rules {", ".join(texts[:-1])} and {texts[-1]}' if len(texts) > 1 else f'rule {texts[0]}'
     )
-
-
-def _hints(rule: Rule, near: Sequence[Near], inventory: Inventory) -> Iterable[str]:
-    """Likely slips in a rule that no fact serves."""
-    for term in rule:
-        yield from (f'{slip}' for slip in slips(term))
-    yield from _unknown_names(rule, inventory)
-    for one in near:
-        for difference in one.differences:
-            term = rule[difference.element]
-            if isinstance(term.expression, Literal):
-                yield from _alike(term.expression.text, difference.found)
-            elif term.expression is not None:
-                yield from _inapplicable(term.expression, term, difference.found)
-
-
-def _unknown_names(rule: Rule, inventory: Inventory) -> Iterable[str]:
-    """A category, or a property of it, that no fact has."""
-    category, _, prop, _ = (
-        term.expression.text if isinstance(term.expression, Literal) else None for term in rule
-    )
-    there = {fact[0] for fact in inventory.facts}
-    if category is not None and category not in there:
-        yield f'no fact has the category {category!r}{_close(category, there)}'
-        return
-    there = {fact[2] for fact in inventory.facts if category in (None, fact[0])}
-    if prop is not None and prop not in there:
-        of = f'no {category!r}' if category else 'no fact'
-        yield f'{of} has the property {prop!r}{_close(prop, there)}'
-
-
-def _close(text: str, there: Iterable[str]) -> str:
-    lower = {name.lower(): name for name in there}
-    close = get_close_matches(text.lower(), lower, n=1, cutoff=0.6)
-    return f': did you mean {lower[close[0]]!r}?' if close else ''
-
-
-def _alike(wanted: str, found: str) -> Iterable[str]:
-    if wanted.casefold() == found.casefold():
-        yield f'{wanted!r} and {found!r} differ in case only'
-    elif ''.join(wanted.split()).casefold() == ''.join(found.split()).casefold():
-        yield f'{wanted!r} and {found!r} differ in blanks only'
-    elif wanted.strip('"\'') == found.strip('"\''):
-        yield f'{wanted!r} and {found!r} differ in quotes only: quotes are part of a text'
-
-
-def _inapplicable(call: Call, term: Term, text: str) -> Iterable[str]:
-    """Why a test is false of a value that it may have been meant for."""
-    bounds = [argument for argument in call.arguments if not isinstance(argument, str | tuple)]
-    if call.operator in ('gt', 'ge', 'lt', 'le', 'range'):
-        number = decimal(text)
-        if number is None:
-            unit = re.match(r'\s*[0-9.]+\s*([A-Za-z]+)\s*$', text)
-            because = f'it has the unit {unit[1]!r}' if unit else 'it is no plain number'
-            yield f'{call.operator}() is false of {text!r}: {because}'
-        elif re.search(r'[kMGT]i?B', term.text) and number * 1000 < min(bounds):
-            yield f'{_wanted(term)} is in bytes, is {text!r} in another unit?'
-    if call.operator == 'network':
-        if network(text) is None or '/' in text:
-            yield f'network() is false of {text!r}: it is no address'
-        for cidr in call.arguments:
-            yield from _outside(str(cidr), text)
-    if call.operator == 'in':
-        for one in call.arguments:
-            yield from _alike(str(one), text)
-
-
-def _outside(cidr: str, text: str) -> Iterable[str]:
-    try:
-        address, near = ip_address(text), ip_network(cidr)
-    except ValueError:
-        return
-    if address.version != near.version:
-        yield f'{text!r} is of IPv{address.version}, {cidr} of IPv{near.version}'
-        return
-    wider = near
-    while address not in wider:
-        wider = wider.supernet()
-    if near.prefixlen - wider.prefixlen <= 8:
-        yield f'{text!r} is just outside of {cidr}: {wider} has both'

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from edeploylib.errors import SearchLimitExceeded
 from edeploylib.inventory import Inventory, Scalar
 from edeploylib.search import Exhausted, Meter, first
-from edeploylib.spec import Literal, Rule, Spec, Test, growth_of, test_of
+from edeploylib.spec import Rule, Spec
+from edeploylib.term import Literal, Test, growth_of, test_of
 
 # Looks at a fact or a value in one search, a second or two of work.  An
 # ordinary match takes one or two for each rule.

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 import strategies as our
 from edeploylib.errors import SpecError
-from edeploylib.spec import OPERATORS, Call, Literal, Spec
+from edeploylib.spec import OPERATORS, Spec
+from edeploylib.term import Call, Literal
 
 DEEP: list[object] = []
 for _ in range(100_000):

@@ -1,0 +1,59 @@
+"""What is legal in a term but hardly meant."""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from edeploylib.term import OPERATORS, Call, Expression, Literal, Term
+
+# What other languages call them.
+_ELSEWHERE = {
+    'gte': 'ge',
+    'lte': 'le',
+    'neq': 'ne',
+    'between': 'range',
+    'oneof': 'in',
+    'regex': 'regexp',
+    'match': 'regexp',
+    'cidr': 'network',
+    'any': 'or',
+    'all': 'and',
+}
+_LOOKS_LIKE_OPERATOR = re.compile(rf'\s*(?:{"|".join(OPERATORS)})\s*\(|\s*[<>]=?')
+_LOOKS_LIKE_CALL = re.compile(r'([A-Za-z_]\w*)\(.*\)', re.DOTALL)
+
+
+def slips(term: Term) -> list[str]:
+    """Each slip in a sentence that begins with the term."""
+    found = []
+    if term.variable is not None and re.search(r'[<>()]', term.variable):
+        found.append(f"is a variable with the name {term.variable!r}: did you forget an '='?")
+    for part in _parts(term.expression):
+        if isinstance(part, Call):
+            if part.operator == 'range' and part.arguments[0] > part.arguments[1]:  # type: ignore[operator]
+                found.append('is a range that nothing is in')
+            continue
+        call = _LOOKS_LIKE_CALL.fullmatch(part.text)
+        if call:
+            guess = _nearest(call[1])
+            hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
+            found.append(f'looks like a call of an unknown operator: {hint}')
+        elif _LOOKS_LIKE_OPERATOR.match(part.text):
+            found.append('begins like a test, but is taken as a text')
+    return [f'{term.text!r} {slip}' for slip in found]
+
+
+def _parts(expression: Expression | None) -> Iterator[Expression]:
+    """An expression and all expressions in it."""
+    if expression is not None:
+        yield expression
+    if isinstance(expression, Call):
+        for argument in expression.arguments:
+            if isinstance(argument, Literal | Call):
+                yield from _parts(argument)
+
+
+def _nearest(name: str) -> str:
+    known = {**{operator: operator for operator in OPERATORS}, **_ELSEWHERE}
+    close = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return known[close[0]] if close else ''
