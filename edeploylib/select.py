@@ -103,12 +103,14 @@ class Decision(NamedTuple):
     """The outcome for one upload.
 
     ``profile`` is None where no profile took the machine; ``refusals`` then
-    has all of them in the order of the state, else those before ``profile``.
+    has all of them in the order of the state, else those before ``profile``,
+    whose ``spec`` matched.
     """
 
     name: str
     identity: Identity
     profile: ProfileName | None = None
+    spec: Spec | None = None
     variables: Mapping[str, Value] = {}
     refusals: tuple[Refusal, ...] = ()
     changes: Changes = Changes()
@@ -143,6 +145,7 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
             name=inventory.sysname,
             identity=identity,
             profile=profile,
+            spec=world.spec(profile),
             variables={**found.variables, **(new.after or {})},
             refusals=tuple(refusals),
             changes=_changes(world, state, held, new, cmdb),

@@ -40,6 +40,9 @@ def install(inventory: Inventory, store: Store, settings: Settings, who: str = '
 
     answer = _committed(inventory, store, who, decide)
     decision = answer.decision
+    for spec in [decision.spec, *(refusal.spec for refusal in decision.refusals)]:
+        for warning in spec.warnings if spec else ():
+            _log.warning('spec=%r', warning)
     if decision.profile is None:
         for refusal in decision.refusals:
             reasons = '; '.join([refusal.reason, *_explained(refusal, inventory)])

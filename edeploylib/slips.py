@@ -19,7 +19,7 @@ _ELSEWHERE = {
     'any': 'or',
     'all': 'and',
 }
-_LOOKS_LIKE_OPERATOR = re.compile(rf'\s*(?:{"|".join(OPERATORS)})\s*\(|\s*[<>]=?')
+_LOOKS_LIKE_OPERATOR = re.compile(rf'\s*(?:{"|".join(OPERATORS)})\s*\(|\s*[<>=]')
 _LOOKS_LIKE_CALL = re.compile(r'([A-Za-z_]\w*)\(.*\)', re.DOTALL)
 
 

@@ -334,3 +334,9 @@ def test_bench_measures() -> None:
     assert [row['size'] for row in figures['match']] == [3, 6, 12, 24]
     assert all(0 < row['warm'] <= row['cold'] * 2 for row in figures['match'])
     assert set(figures['growth']) == {'pigeonhole'}
+
+
+def test_match_notices_that_its_arguments_are_swapped(pair: tuple[Path, Path]) -> None:
+    hw, specs = pair
+    _, _, err = run_match(specs, hw)
+    assert err == f'warning: {specs} has facts that look like rules: is it the spec?\n'

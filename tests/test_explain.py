@@ -75,7 +75,9 @@ def test_captures_are_those_of_the_match(spec, facts) -> None:
 def test_a_wrong_rule_among_twenty_is_named_in_a_real_inventory() -> None:
     """Of what hardware-detect finds on this machine, with devices as of a server beside."""
     done = subprocess.run(
-        [Path(sys.executable).parent / 'hardware-detect'], capture_output=True, check=True
+        [sys.executable, '-c', 'from hardware.detect import main; main()'],
+        capture_output=True,
+        check=True,
     )
     storage = json.loads((INVENTORIES / 'storage.json').read_bytes())
     disks = [

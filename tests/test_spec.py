@@ -214,6 +214,7 @@ TEXT = 'begins like a test, but is taken as a text'
         ('gt(4', [TEXT]),
         ('gt (4)', [TEXT]),
         ('and(gt(1), > 4)', [TEXT]),
+        ('$v==ge(4)', [TEXT]),
         ('range(2, 1)', ['is a range that nothing is in']),
         ('$mac > 5', ["is a variable with the name 'mac > 5': did you forget an '='?"]),
         ('$vgt(4)', ["is a variable with the name 'vgt(4)': did you forget an '='?"]),

@@ -283,6 +283,16 @@ def test_a_synthetic_cmdb_is_written_out_and_its_original_kept(make) -> None:
     assert world.texts()['vm.cmdb.orig'] == original
 
 
+def test_a_transaction_that_is_over_takes_nothing(make) -> None:
+    world = lab(make)
+    with world.store.transaction() as transaction:
+        decision = select(machine(1), transaction)
+    before = dict(world.texts())
+    with pytest.raises(StoreError, match='the transaction is over'):
+        transaction.commit(decision)
+    assert {name: text for name, text in world.texts().items() if name[0] != '.'} == before
+
+
 def test_an_entry_used_before_the_ledger_existed_is_taken_over(make) -> None:
     """By the machine whose variables it includes."""
     used = "{'host': 'h2', 'disk': 'vda', 'eth': 'eth0', 'mac': '02:00:00:00:00:01', 'used': 1}"

@@ -343,3 +343,16 @@ def test_a_shut_door_reads_no_body(samples: Deployment) -> None:
     body = request.body_file_raw
     assert refused(request.get_response(Application(str(samples.conf))), 403)
     assert body.read() == b''
+
+
+def test_slips_in_specs_are_logged(
+    post: Post, samples: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of profiles that take the machine, and of those that do not."""
+    samples.write(
+        rack_specs="[('a', 'b', 'c', 'gtt(4)')]",
+        vm_specs="[('disk', '$d', 'size', 'not(rnage(1))')]",
+    )
+    assert post().status_int == 200
+    assert 'did you mean gt?' in caplog.text
+    assert 'did you mean range?' in caplog.text

@@ -52,6 +52,9 @@ def _inventory(options: argparse.Namespace) -> Inventory:
 
 def _match_specs(options: argparse.Namespace) -> int:
     inventory = _inventory(options)
+    texts = (str(text) for fact in inventory.facts for text in fact)
+    if not options.quiet and any(text.startswith('$') for text in texts):
+        warn(f'{options.hw} has facts that look like rules: is it the spec?')
     results = [_explained(path, inventory, options) for path in options.specs]
     explanations = [result for result in results if isinstance(result, Explanation)]
     if options.json:

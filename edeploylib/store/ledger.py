@@ -85,6 +85,7 @@ class Ledger:
     def __init__(self, path: str, section: str) -> None:
         self._path = path
         self._section = section
+        self._is_over = False
         if not os.path.exists(path):
             _create(path)
         with self._reported():
@@ -109,9 +110,12 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
+        self._is_over = True
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
+        if self._is_over:
+            raise StoreError('the transaction is over')
         try:
             yield
         except sqlite3.Error as error:

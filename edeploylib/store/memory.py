@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from edeploylib.errors import LockTimeout
+from edeploylib.errors import LockTimeout, StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
 from edeploylib.select import Assignment, Decision
@@ -31,9 +31,11 @@ class MemoryStore:
     def transaction(self, who: str = '') -> Iterator['MemoryTransaction']:
         if not self._lock.acquire(timeout=self._lock_timeout):
             raise LockTimeout(f'the store is in use since more than {self._lock_timeout:g} s')
+        world = MemoryTransaction(self)
         try:
-            yield MemoryTransaction(self)
+            yield world
         finally:
+            world.is_over = True
             self._lock.release()
 
 
@@ -41,6 +43,7 @@ class MemoryTransaction(Texts):
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(self._parsed, 'memory')
         self._store = store
+        self.is_over = False
 
     def _parsed(self, name: str, parse: Callable[[str | bytes, str], T]) -> T | None:
         text = self._store.files.get(name)
@@ -67,6 +70,8 @@ class MemoryTransaction(Texts):
         self._store.inventories[inventory.sysname] = inventory
 
     def commit(self, decision: Decision) -> None:
+        if self.is_over:
+            raise StoreError('the transaction is over')
         if decision.profile is None:
             return
         store, changes = self._store, decision.changes
