@@ -5,12 +5,13 @@ file  = list | "generate(" dict ")" | file "+" file
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from edeploylib.errors import CmdbError, ModelError
 from edeploylib.generate import Entry, generate
 from edeploylib.inventory import Scalar
-from edeploylib.literal import Source, Value
+from edeploylib.literal import Source, Value, decoded, read
+from edeploylib.plain import plain_dicts
 
 _WIDTH = 79
 
@@ -19,13 +20,25 @@ class Claim(NamedTuple):
     """What the ledger says of an entry that a machine holds.
 
     ``before`` is the entry as it was, ``after`` as the machine's upload left
-    it, ``position`` the index where it stood.
+    it, each kept as its text; ``position`` is the index where it stood.
     """
 
     machine: int
-    before: Entry
-    after: Entry
+    before_text: str
+    after_text: str
     position: int = -1
+
+    @classmethod
+    def of(cls, machine: int, before: Entry, after: Entry, position: int = -1) -> 'Claim':
+        return cls(machine, repr(before), repr(after), position)
+
+    @property
+    def before(self) -> Entry:
+        return _entry_of(self.before_text)
+
+    @property
+    def after(self) -> Entry:
+        return _entry_of(self.after_text)
 
 
 class Holders(NamedTuple):
@@ -77,6 +90,10 @@ class Cmdb:
     @classmethod
     def parse(cls, text: str | bytes, origin: str = '<cmdb>') -> 'Cmdb':
         """Read a CMDB file; raises CmdbError with the place of the mistake."""
+        text = decoded(text, origin, CmdbError)
+        plain = plain_dicts(text)
+        if plain is not None:
+            return cls(text, tuple(plain[0]), tuple(plain[1]))
         source = Source(text, origin, CmdbError)
         entries: list[Entry] = []
         spans: list[tuple[int, int]] | None = []
@@ -168,16 +185,33 @@ class Cmdb:
 
     def _as_left(self, claims: Iterable[Claim], held: dict[int, int]) -> list[Claim]:
         """Note the claims whose entries nobody has edited; return the others."""
+        left = list(claims)
+        # First as the server writes them; then with their items in any order.
+        for text_of_entry, text_of_claim in (
+            (repr, lambda claim: claim.after_text),
+            (_canonical, lambda claim: _canonical(claim.after)),
+        ):
+            if left:
+                left = self._same_text(left, text_of_entry, text_of_claim, held)
+        return left
+
+    def _same_text(
+        self,
+        claims: list[Claim],
+        text_of_entry: Callable[[Entry], str],
+        text_of_claim: Callable[[Claim], str],
+        held: dict[int, int],
+    ) -> list[Claim]:
         by_text: dict[str, list[Claim]] = {}
         for claim in claims:
-            by_text.setdefault(_canonical(claim.after), []).append(claim)
-        if not by_text:
-            return []
+            by_text.setdefault(text_of_claim(claim), []).append(claim)
         there: dict[str, list[int]] = {}
         for index, entry in enumerate(self.entries):
-            text = _canonical(entry)
-            if text in by_text:
-                there.setdefault(text, []).append(index)
+            # What a claim has left is used.
+            if 'used' in entry and index not in held:
+                text = text_of_entry(entry)
+                if text in by_text:
+                    there.setdefault(text, []).append(index)
         edited = []
         for text, alike in by_text.items():
             indices = there.get(text, [])
@@ -237,11 +271,11 @@ class Cmdb:
 
     def release(self, index: int, claim: Claim) -> 'Cmdb':
         """With an entry as it was before the claim; what was edited since stays."""
-        entry = dict(self.entries[index])
+        entry, before = dict(self.entries[index]), claim.before
         for name, value in claim.after.items():
             if name in entry and entry[name] == value:
-                if name in claim.before:
-                    entry[name] = claim.before[name]
+                if name in before:
+                    entry[name] = before[name]
                 else:
                     del entry[name]
         return self._with(index, entry)
@@ -319,16 +353,21 @@ def _same(left: Value, right: Value) -> bool:
     return str(left) == str(right)
 
 
+def _entry_of(text: str) -> Entry:
+    return cast(Entry, read(text, 'a claim', CmdbError))
+
+
 def _canonical(entry: Entry) -> str:
     return repr(sorted(entry.items()))
 
 
 def _found(claim: Claim) -> Entry:
     """What a claim found in its entry and left as it was."""
+    after = claim.after
     return {
         name: value
         for name, value in claim.before.items()
-        if name != 'used' and name in claim.after and claim.after[name] == value
+        if name != 'used' and name in after and after[name] == value
     }
 
 

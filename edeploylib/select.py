@@ -29,27 +29,18 @@ class Assignment(NamedTuple):
     """What one machine holds.
 
     While ``status`` is installing it holds a unit of the profile's quota; once
-    it has failed, only its entry is kept for it. ``before`` and ``after`` are
-    the CMDB entry around its upload, None for a profile without CMDB, and
-    ``position`` is its index.
+    it has failed, only its entry is kept for it. ``claim`` is its CMDB entry,
+    None for a profile without CMDB.
     """
 
     machine: int
     profile: ProfileName
     status: str
-    before: Entry | None = None
-    after: Entry | None = None
-    position: int = -1
+    claim: Claim | None = None
 
     @property
     def holds_unit(self) -> bool:
         return self.status == INSTALLING
-
-    @property
-    def claim(self) -> Claim | None:
-        if self.before is None or self.after is None:
-            return None
-        return Claim(self.machine, self.before, self.after, self.position)
 
 
 class World(Protocol):
@@ -140,13 +131,13 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
         if isinstance(taken, Refusal):
             refusals.append(taken)
             continue
-        found, cmdb, new = taken
+        found, cmdb, entry, new = taken
         return Decision(
             name=inventory.sysname,
             identity=identity,
             profile=profile,
             spec=world.spec(profile),
-            variables={**found.variables, **(new.after or {})},
+            variables={**found.variables, **entry},
             refusals=tuple(refusals),
             changes=_changes(world, state, held, new, cmdb),
         )
@@ -197,6 +188,7 @@ def identify_machine(
 class _Taken(NamedTuple):
     match: Match
     cmdb: Cmdb | None
+    entry: Entry
     assignment: Assignment
 
 
@@ -221,7 +213,7 @@ def _take(
     world.configure(profile)
     cmdb = world.cmdb(profile)
     if cmdb is None:
-        return _Taken(found, None, Assignment(machine, profile, INSTALLING))
+        return _Taken(found, None, {}, Assignment(machine, profile, INSTALLING))
     claims = _claims(world, profile)
     holders = cmdb.holders(claims.values())
     index = cmdb.find(found.variables, found.keys, machine, holders)
@@ -235,8 +227,9 @@ def _take(
     elif former is not None:
         # The keys name another entry of the same CMDB now.
         after = after.release(former, claims[machine])
-    new = Assignment(machine, profile, INSTALLING, before, after.entries[index], index)
-    return _Taken(found, after, new)
+    entry = after.entries[index]
+    claim = Claim.of(machine, before, entry, index)
+    return _Taken(found, after, entry, Assignment(machine, profile, INSTALLING, claim))
 
 
 def _claims(world: World, profile: ProfileName) -> dict[int, Claim]:

@@ -1,3 +1,4 @@
+import ast
 import sys
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from edeploylib.cmdb import Claim, Cmdb, NoEntry
 from edeploylib.errors import CmdbError
+from edeploylib.plain import plain_dicts
 
 
 @pytest.mark.parametrize(
@@ -129,8 +131,8 @@ def test_a_rendered_cmdb_parses_back(listed, data) -> None:
 
 
 FREE = {'ip': '10.0.0.1'}
-MINE = Claim(7, {'ip': '10.0.0.2'}, {'ip': '10.0.0.2', 'mac': 'm', 'used': 1})
-THEIRS = Claim(8, {'ip': '10.0.0.3'}, {'ip': '10.0.0.3', 'mac': 'n', 'used': 1})
+MINE = Claim.of(7, {'ip': '10.0.0.2'}, {'ip': '10.0.0.2', 'mac': 'm', 'used': 1})
+THEIRS = Claim.of(8, {'ip': '10.0.0.3'}, {'ip': '10.0.0.3', 'mac': 'n', 'used': 1})
 
 
 @pytest.mark.parametrize(
@@ -173,14 +175,14 @@ def test_equal_entries_are_held_one_by_one() -> None:
     pool = {'rack': 1}
     after = {'rack': 1, 'used': 1}
     cmdb = Cmdb.of([after, after, pool])
-    claims = [Claim(1, pool, after), Claim(2, pool, after)]
+    claims = [Claim.of(1, pool, after), Claim.of(2, pool, after)]
     assert cmdb.holders(claims) == ({0: 1, 1: 2}, {})
     assert cmdb.find({'rack': '1'}, {'rack': '1'}, 3, claims) == 2
 
 
 H1, H2 = {'host': 'h1', 'ip': '1'}, {'host': 'h2', 'ip': '2'}
 DISK = {'disk': 'vda', 'used': 1}
-ONE, TWO = Claim(1, H1, {**H1, **DISK}, 0), Claim(2, H2, {**H2, **DISK}, 1)
+ONE, TWO = Claim.of(1, H1, {**H1, **DISK}, 0), Claim.of(2, H2, {**H2, **DISK}, 1)
 
 
 @pytest.mark.parametrize(
@@ -222,12 +224,12 @@ def test_who_holds_what_after_an_edit_by_hand(entries, held, doubtful) -> None:
 def test_a_release_restores_what_the_entry_was() -> None:
     before = Cmdb.parse(LAB)
     after = before.give(1, {'hostname': 'new', 'mac': 'm'})
-    claim = Claim(1, before.entries[1], after.entries[1])
+    claim = Claim.of(1, before.entries[1], after.entries[1])
     assert Cmdb.parse(after.render()).release(1, claim).entries == before.entries
 
 
 def test_a_release_keeps_what_was_edited_since() -> None:
-    claim = Claim(1, {'ip': 'a', 'host': 'x'}, {'ip': 'a', 'host': 'x', 'mac': 'm', 'used': 1})
+    claim = Claim.of(1, {'ip': 'a', 'host': 'x'}, {'ip': 'a', 'host': 'x', 'mac': 'm', 'used': 1})
     edited = Cmdb.of([{'ip': 'a', 'host': 'y', 'mac': 'm', 'used': 1, 'note': 'moved'}])
     (entry,) = edited.release(0, claim).entries
     assert entry == {'ip': 'a', 'host': 'y', 'note': 'moved'}
@@ -258,3 +260,39 @@ def test_a_deep_stack_of_the_caller_is_no_traceback() -> None:
                 assert isinstance(error, CmdbError) or depth > 850
     finally:
         sys.setrecursionlimit(limit)
+
+
+plain = st.text(alphabet='ab\'"\\#,:{}[] \n\té', max_size=6)
+
+
+@given(
+    st.lists(
+        st.dictionaries(plain, plain | st.integers() | st.booleans() | st.none(), max_size=3)
+    ),
+    st.sampled_from(['\n', '\r\n', ' ', '', '# a comment, {"x": 1}\n', '\ufeff', '\f']),
+    st.sampled_from(['', ',', ' ,', ', # more\n', '+[]', ']']),
+)
+def test_what_is_scanned_is_what_the_tree_says(listed, before, after) -> None:
+    """The quick way reads as much as it is sure of, and that as Python does."""
+    text = f'{before}[{", ".join(map(repr, listed))}{after}]'
+    scanned = plain_dicts(text)
+    if scanned is None:
+        return
+    assert scanned[0] == ast.literal_eval(text.lstrip('\ufeff \r\n'))
+    assert [ast.literal_eval(text[start:end]) for start, end in scanned[1]] == scanned[0]
+
+
+@given(st.text(alphabet='[]{}\'",:# \n\\a01-T', max_size=40))
+def test_near_literals_are_scanned_as_the_tree_reads_them(text: str) -> None:
+    scanned = plain_dicts(text)
+    if scanned is not None:
+        assert scanned[0] == ast.literal_eval(text.strip())
+
+
+def test_what_the_server_writes_is_scanned() -> None:
+    """So that large files are quick."""
+    cmdb = Cmdb.parse("generate({'ip': '10.0.0-9.0-99', 'n': '1-1000'})").give(
+        3, {'mac': 'm' * 80}
+    )
+    assert plain_dicts(cmdb.render()) is not None
+    assert Cmdb.parse(cmdb.render()).entries == cmdb.entries

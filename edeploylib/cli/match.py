@@ -159,7 +159,7 @@ def _decision_as_json(decision: Decision, inventory: Inventory) -> dict[str, obj
         'machine': decision.name,
         'profile': decision.profile,
         'variables': dict(decision.variables),
-        'entry': assignment.before if assignment else None,
+        'entry': assignment.claim.before if assignment and assignment.claim else None,
         'refusals': [
             {
                 'profile': refusal.profile,
@@ -179,9 +179,9 @@ def _print_decision(decision: Decision, inventory: Inventory, profiles: Sequence
     if decision.profile is None:
         return
     print(f'{decision.profile}: {paint("would be taken", "green")}')
-    entry = decision.changes.assignment and decision.changes.assignment.before
-    if entry is not None:
-        print(f'  with the entry {entry!r}')
+    claim = decision.changes.assignment and decision.changes.assignment.claim
+    if claim:
+        print(f'  with the entry {claim.before!r}')
     for name, value in decision.variables.items():
         print(f'  {name} = {value!r}')
     rest = profiles[list(profiles).index(decision.profile) + 1 :]

@@ -5,12 +5,11 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from edeploylib.errors import FormatError, StoreError
-from edeploylib.generate import Entry
+from edeploylib.cmdb import Claim
+from edeploylib.errors import StoreError
 from edeploylib.identity import Key, Machine
-from edeploylib.literal import read
 from edeploylib.select import Assignment, Decision
 from edeploylib.state import ProfileName
 from edeploylib.store.disk import create
@@ -163,18 +162,13 @@ class Ledger:
         )
         return [
             Assignment(
-                int(machine),
+                machine,
                 ProfileName(profile),
                 status,
-                self._entry(before),
-                self._entry(after),
-                int(position),
+                None if before is None else Claim(machine, before, after, position),
             )
             for machine, profile, status, before, after, position in self._rows(query, *values)
         ]
-
-    def _entry(self, text: str | None) -> Entry | None:
-        return None if text is None else cast(Entry, read(text, self._path, FormatError))
 
     def record(self, decision: Decision, texts: Mapping[str, Unwritten]) -> None:
         """The commit point: the decision, and the texts that files are to have."""
@@ -189,9 +183,7 @@ class Ledger:
                         self._section,
                         held.profile,
                         held.status,
-                        None if held.before is None else repr(held.before),
-                        None if held.after is None else repr(held.after),
-                        held.position,
+                        *((None, None, -1) if held.claim is None else held.claim[1:]),
                         time.time(),
                     ),
                 )

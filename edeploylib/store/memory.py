@@ -87,4 +87,7 @@ class MemoryTransaction(Texts):
                 store.files[f'{profile}.cmdb.orig'] = cmdb.text
             store.files[f'{profile}.cmdb'] = cmdb.render()
         if changes.assignment is not None:
-            store.held[id] = changes.assignment._replace(machine=id)
+            claim = changes.assignment.claim
+            store.held[id] = changes.assignment._replace(
+                machine=id, claim=claim and claim._replace(machine=id)
+            )

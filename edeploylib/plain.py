@@ -1,0 +1,60 @@
+"""Lists of plain dicts, read without a syntax tree.
+
+A CMDB of 100,000 entries would have a tree of a gigabyte. So what is certain to
+mean to Python what it says, and that is what the server writes itself, is read
+by scanning; all else is left to the tree, mistakes included.
+"""
+
+import re
+from typing import cast
+
+from edeploylib.literal import Value
+
+_SPACE = r'(?:[ \t\r\n]|#[^\r\n\x00]*[\r\n])*'
+_KEY = r"""'[^'\\\x00-\x1f\ud800-\udfff]*'|"[^"\\\x00-\x1f\ud800-\udfff]*\""""
+_SCALAR = rf'{_KEY}|-?(?:0|[1-9][0-9]{{0,17}})|True|False|None'
+_ITEM = re.compile(rf'{_SPACE}({_KEY}){_SPACE}:{_SPACE}({_SCALAR}){_SPACE}(,|(?=\}}))')
+_OPEN = re.compile(rf'\ufeff?{_SPACE}\[{_SPACE}')
+_BETWEEN = re.compile(rf'{_SPACE},{_SPACE}')
+_CLOSE = re.compile(rf'{_SPACE}\]{_SPACE}(?:#[^\r\n\x00]*)?\Z')
+
+_WORDS = {'True': True, 'False': False, 'None': None}
+
+Span = tuple[int, int]
+
+
+def plain_dicts(text: str) -> tuple[list[dict[str, Value]], list[Span]] | None:
+    """The dicts of a list and where they stand; None if it takes a tree to tell."""
+    opening = _OPEN.match(text)
+    if not opening:
+        return None
+    offset = opening.end()
+    dicts: list[dict[str, Value]] = []
+    spans: list[Span] = []
+    item, between = _ITEM.match, _BETWEEN.match
+    while text.startswith('{', offset):
+        start = offset
+        found: dict[str, Value] = {}
+        offset += 1
+        while one := item(text, offset):
+            key, scalar, comma = one.groups()
+            found[key[1:-1]] = _value(scalar)
+            offset = one.end()
+            if not comma:
+                break
+        if not text.startswith('}', offset):
+            return None
+        offset += 1
+        dicts.append(found)
+        spans.append((start, offset))
+        comma = between(text, offset)
+        if not comma:
+            break
+        offset = comma.end()
+    return (dicts, spans) if _CLOSE.match(text, offset) else None
+
+
+def _value(scalar: str) -> Value:
+    if scalar[0] in '\'"':
+        return scalar[1:-1]
+    return cast(Value, _WORDS[scalar]) if scalar in _WORDS else int(scalar)
