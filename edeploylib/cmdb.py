@@ -137,11 +137,13 @@ class Cmdb:
         machine that is known.
         """
         holders = claims if isinstance(claims, Holders) else self.holders(claims)
-        wanted = [i for i, entry in enumerate(self.entries) if _includes(entry, keys)]
+        wanted: Sequence[int] = range(len(self.entries))
+        if keys:
+            wanted = [index for index in wanted if _includes(self.entries[index], keys)]
         if keys and not wanted:
             return NoEntry(f'no entry has {_shown(keys)}')
         mine = holders.index_of(machine)
-        if mine in wanted:
+        if mine is not None and mine in wanted:
             return mine
         if any(machine in machines for machines in holders.doubtful.values()):
             return NoEntry('entries have been edited so that it is unclear which of them it holds')
@@ -185,8 +187,15 @@ class Cmdb:
 
     def _as_left(self, claims: Iterable[Claim], held: dict[int, int]) -> list[Claim]:
         """Note the claims whose entries nobody has edited; return the others."""
-        left = list(claims)
-        # First as the server writes them; then with their items in any order.
+        left = []
+        there = len(self.entries)
+        for claim in claims:
+            index = claim.position
+            if 0 <= index < there and repr(self.entries[index]) == claim.after_text:
+                held[index] = claim.machine
+            else:
+                left.append(claim)
+        # Then wherever they stand, and with their items in any order.
         for text_of_entry, text_of_claim in (
             (repr, lambda claim: claim.after_text),
             (_canonical, lambda claim: _canonical(claim.after)),

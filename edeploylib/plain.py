@@ -13,7 +13,10 @@ from edeploylib.literal import Value
 _SPACE = r'(?:[ \t\r\n]|#[^\r\n\x00]*[\r\n])*'
 _KEY = r"""'[^'\\\x00-\x1f\ud800-\udfff]*'|"[^"\\\x00-\x1f\ud800-\udfff]*\""""
 _SCALAR = rf'{_KEY}|-?(?:0|[1-9][0-9]{{0,17}})|True|False|None'
-_ITEM = re.compile(rf'{_SPACE}({_KEY}){_SPACE}:{_SPACE}({_SCALAR}){_SPACE}(,|(?=\}}))')
+_PAIR = rf'{_SPACE}({_KEY}){_SPACE}:{_SPACE}({_SCALAR}){_SPACE}'
+_ITEMS = re.compile(rf'{_PAIR}[,}}]')
+_ITEM = _PAIR.replace('(', '(?:').replace('(?:?:', '(?:')
+_DICT = re.compile(rf'\{{(?:{_ITEM}(?:,{_ITEM})*|{_SPACE})\}}')
 _OPEN = re.compile(rf'\ufeff?{_SPACE}\[{_SPACE}')
 _BETWEEN = re.compile(rf'{_SPACE},{_SPACE}')
 _CLOSE = re.compile(rf'{_SPACE}\]{_SPACE}(?:#[^\r\n\x00]*)?\Z')
@@ -31,23 +34,16 @@ def plain_dicts(text: str) -> tuple[list[dict[str, Value]], list[Span]] | None:
     offset = opening.end()
     dicts: list[dict[str, Value]] = []
     spans: list[Span] = []
-    item, between = _ITEM.match, _BETWEEN.match
-    while text.startswith('{', offset):
-        start = offset
-        found: dict[str, Value] = {}
-        offset += 1
-        while one := item(text, offset):
-            key, scalar, comma = one.groups()
-            found[key[1:-1]] = _value(scalar)
-            offset = one.end()
-            if not comma:
-                break
-        if not text.startswith('}', offset):
-            return None
-        offset += 1
-        dicts.append(found)
-        spans.append((start, offset))
-        comma = between(text, offset)
+    while one := _DICT.match(text, offset):
+        start, offset = span = one.span()
+        spans.append(span)
+        dicts.append(
+            {
+                key[1:-1]: scalar[1:-1] if scalar[0] in '\'"' else _value(scalar)
+                for key, scalar in _ITEMS.findall(text, start + 1, offset)
+            }
+        )
+        comma = _BETWEEN.match(text, offset)
         if not comma:
             break
         offset = comma.end()
@@ -55,6 +51,4 @@ def plain_dicts(text: str) -> tuple[list[dict[str, Value]], list[Span]] | None:
 
 
 def _value(scalar: str) -> Value:
-    if scalar[0] in '\'"':
-        return scalar[1:-1]
     return cast(Value, _WORDS[scalar]) if scalar in _WORDS else int(scalar)

@@ -64,11 +64,11 @@ class World(Protocol):
 
     def assignment(self, machine: Machine) -> Assignment | None: ...
 
-    def assignments(self, profile: ProfileName) -> Iterable[Assignment]:
-        """All that hold or reserve something of the profile."""
+    def claims(self, profile: ProfileName) -> Iterable[Claim]:
+        """What is held of the profile's CMDB, or kept for a machine that failed."""
 
-    def orphans(self, listed: Collection[ProfileName]) -> Iterable[Assignment]:
-        """All that hold something of profiles that the state no longer lists."""
+    def orphans(self, listed: Collection[ProfileName]) -> Iterable[Claim]:
+        """What is held of profiles that the state no longer lists."""
 
 
 class Refusal(NamedTuple):
@@ -237,8 +237,8 @@ def _claims(world: World, profile: ProfileName) -> dict[int, Claim]:
 
     A profile that was renamed has its entries still.
     """
-    theirs = [*world.orphans(world.state().quotas), *world.assignments(profile)]
-    return {one.machine: claim for one in theirs if (claim := one.claim)}
+    theirs = [*world.orphans(world.state().quotas), *world.claims(profile)]
+    return {claim.machine: claim for claim in theirs}
 
 
 def _changes(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
-from edeploylib.cmdb import Cmdb
+from edeploylib.cmdb import Claim, Cmdb
 from edeploylib.errors import EditedMeanwhile
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
@@ -58,10 +58,10 @@ class FileTransaction(Texts):
     def assignment(self, machine: Machine) -> Assignment | None:
         return self._ledger.assignment(machine)
 
-    def assignments(self, profile: ProfileName) -> list[Assignment]:
-        return self._ledger.assignments(profile)
+    def claims(self, profile: ProfileName) -> list[Claim]:
+        return self._ledger.claims(profile)
 
-    def orphans(self, listed: Collection[ProfileName]) -> list[Assignment]:
+    def orphans(self, listed: Collection[ProfileName]) -> list[Claim]:
         return self._ledger.orphans(listed)
 
     def save(self, inventory: Inventory) -> None:

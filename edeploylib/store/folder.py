@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
+from edeploylib.cmdb import Claim
 from edeploylib.identity import Key, Machine
 from edeploylib.select import Assignment
 from edeploylib.state import ProfileName
@@ -28,8 +29,8 @@ class Folder(Texts):
     def assignment(self, machine: Machine) -> Assignment | None:
         return None
 
-    def assignments(self, profile: ProfileName) -> list[Assignment]:
+    def claims(self, profile: ProfileName) -> list[Claim]:
         return []
 
-    def orphans(self, listed: Collection[ProfileName]) -> list[Assignment]:
+    def orphans(self, listed: Collection[ProfileName]) -> list[Claim]:
         return []

@@ -138,37 +138,29 @@ class Ledger:
         return Machine(id, name, frozenset(Key(kind, value) for kind, value in keys))
 
     def assignment(self, machine: Machine) -> Assignment | None:
-        found = self._assignments('machine = ?', machine.id)
-        return found[0] if found else None
+        query = (
+            'SELECT machine, profile, status, before, after, position '
+            'FROM assignments WHERE machine = ?'
+        )
+        for id, profile, status, *claim in self._rows(query, machine.id):
+            claimed = None if claim[0] is None else Claim(id, *claim)
+            return Assignment(id, ProfileName(profile), status, claimed)
+        return None
 
-    def assignments(self, profile: ProfileName) -> list[Assignment]:
-        return self._assignments('section = ? AND profile = ?', self._section, profile)
+    def claims(self, profile: ProfileName) -> list[Claim]:
+        """What is held of a profile's CMDB."""
+        query = (
+            'SELECT machine, before, after, position FROM assignments '
+            'WHERE section = ? AND profile = ? AND before IS NOT NULL ORDER BY machine'
+        )
+        return list(map(Claim._make, self._rows(query, self._section, profile)))
 
-    def orphans(self, listed: Collection[ProfileName]) -> list[Assignment]:
-        """All that hold something of profiles that are not listed."""
+    def orphans(self, listed: Collection[ProfileName]) -> list[Claim]:
+        """What is held of profiles that are not listed."""
         query = 'SELECT DISTINCT profile FROM assignments WHERE section = ?'
         there = [ProfileName(profile) for (profile,) in self._rows(query, self._section)]
-        return [
-            held
-            for profile in there
-            if profile not in listed
-            for held in self.assignments(profile)
-        ]
-
-    def _assignments(self, where: str, *values: object) -> list[Assignment]:
-        query = (
-            'SELECT machine, profile, status, before, after, position FROM assignments '
-            f'WHERE {where} ORDER BY machine'
-        )
-        return [
-            Assignment(
-                machine,
-                ProfileName(profile),
-                status,
-                None if before is None else Claim(machine, before, after, position),
-            )
-            for machine, profile, status, before, after, position in self._rows(query, *values)
-        ]
+        gone = [profile for profile in there if profile not in listed]
+        return [claim for profile in gone for claim in self.claims(profile)]
 
     def record(self, decision: Decision, texts: Mapping[str, Unwritten]) -> None:
         """The commit point: the decision, and the texts that files are to have."""

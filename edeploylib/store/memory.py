@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
+from edeploylib.cmdb import Claim
 from edeploylib.errors import LockTimeout, StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
@@ -60,11 +61,16 @@ class MemoryTransaction(Texts):
     def assignment(self, machine: Machine) -> Assignment | None:
         return self._store.held.get(machine.id)
 
-    def assignments(self, profile: ProfileName) -> list[Assignment]:
-        return [held for held in self._store.held.values() if held.profile == profile]
+    def claims(self, profile: ProfileName) -> list[Claim]:
+        return [
+            held.claim
+            for held in self._store.held.values()
+            if held.profile == profile and held.claim
+        ]
 
-    def orphans(self, listed: Collection[ProfileName]) -> list[Assignment]:
-        return [held for held in self._store.held.values() if held.profile not in listed]
+    def orphans(self, listed: Collection[ProfileName]) -> list[Claim]:
+        gone = {held.profile for held in self._store.held.values()} - set(listed)
+        return [claim for profile in gone for claim in self.claims(profile)]
 
     def save(self, inventory: Inventory) -> None:
         self._store.inventories[inventory.sysname] = inventory
