@@ -1,9 +1,10 @@
 """What was made of a file, kept for as long as the file is the same."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from edeploylib.errors import StoreError
 
@@ -18,10 +19,21 @@ _Identity = tuple[int, int, int, int, int]
 _SETTLED = 2_000_000_000
 _MOST = 10_000
 
-_kept: dict[tuple[str, object], tuple[_Identity, object]] = {}
+
+class Parsed(Generic[T]):
+    """What was made of a file, and the SHA-256 of its content."""
+
+    __slots__ = ('digest', 'value')
+
+    def __init__(self, value: T, digest: str) -> None:
+        self.value = value
+        self.digest = digest
 
 
-def parsed(path: str, parse: Callable[[str | bytes, str], T]) -> T | None:
+_kept: dict[tuple[str, object], tuple[_Identity, Parsed[Any]]] = {}
+
+
+def parsed(path: str, parse: Callable[[str | bytes, str], T]) -> Parsed[T] | None:
     """``parse(content, path)``, of now or of before; None if there is no such file.
 
     Raises StoreError if the file cannot be read.
@@ -29,7 +41,7 @@ def parsed(path: str, parse: Callable[[str | bytes, str], T]) -> T | None:
     try:
         known = _kept.get((path, parse))
         if known is not None and known[0] == _identity(os.stat(path)):
-            return cast(T, known[1])
+            return known[1]
         with open(path, 'rb') as file:
             now = time.time_ns()
             before = os.fstat(file.fileno())
@@ -39,7 +51,7 @@ def parsed(path: str, parse: Callable[[str | bytes, str], T]) -> T | None:
         return None
     except OSError as error:
         raise StoreError(f'cannot read {path}: {error.strerror}') from None
-    found = parse(content, path)
+    found = Parsed(parse(content, path), hashlib.sha256(content).hexdigest())
     identity = _identity(after)
     if identity == _identity(before) and max(identity[3:]) + _SETTLED < now:
         if len(_kept) >= _MOST:

@@ -4,12 +4,13 @@ import hashlib
 import itertools
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TypeVar
 
 from edeploylib.cmdb import Claim, Cmdb
-from edeploylib.errors import EditedMeanwhile
+from edeploylib.errors import EditedMeanwhile, StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
 from edeploylib.select import Assignment, Changes, Decision
@@ -17,7 +18,7 @@ from edeploylib.settings import Settings
 from edeploylib.state import ProfileName, State
 from edeploylib.store.cache import parsed
 from edeploylib.store.disk import discard, publish, read, stage, write
-from edeploylib.store.ledger import Ledger, Unwritten
+from edeploylib.store.ledger import Context, Ledger, Unwritten
 from edeploylib.store.lock import locked
 from edeploylib.store.texts import Texts
 
@@ -36,21 +37,34 @@ class FileStore:
     def transaction(self, who: str = '') -> Iterator['FileTransaction']:
         settings = self._settings
         with (
+            _reported(),
             locked(settings.lockfile, settings.lock_timeout, who),
             closing(Ledger(settings.ledger, settings.section)) as ledger,
         ):
             _recover(ledger)
-            yield FileTransaction(settings, ledger)
+            world = FileTransaction(settings, ledger, who)
+            try:
+                yield world
+            except BaseException:
+                with suppress(OSError):
+                    world.keep()
+                raise
+            world.keep()
 
 
 class FileTransaction(Texts):
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, who: str) -> None:
         super().__init__(self._parsed, settings.configdir)
         self._settings = settings
         self._ledger = ledger
+        self._who = who
+        self._digests: dict[str, str] = {}
+        self._inventory: Inventory | None = None
 
     def _parsed(self, name: str, parse: Callable[[str | bytes, str], T]) -> T | None:
-        return parsed(os.path.join(self._settings.configdir, name), parse)
+        found = parsed(os.path.join(self._settings.configdir, name), parse)
+        self._digests[name] = found.digest if found else ''
+        return found.value if found else None
 
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         return self._ledger.machines(keys)
@@ -65,9 +79,17 @@ class FileTransaction(Texts):
         return self._ledger.orphans(listed)
 
     def save(self, inventory: Inventory) -> None:
-        """As HWDIR/SYSNAME.hw."""
+        """As HWDIR/SYSNAME.hw, with the decision, or alone if there is none."""
+        self._inventory = inventory
+
+    def keep(self) -> None:
+        """Save an inventory of which nothing was decided."""
+        if self._inventory is not None:
+            write(self._saved(self._inventory))
+
+    def _saved(self, inventory: Inventory) -> dict[str, bytes]:
         path = os.path.join(self._settings.hwdir, f'{inventory.sysname}.hw')
-        write({path: inventory.render().encode()})
+        return {path: inventory.render().encode()}
 
     def commit(self, decision: Decision) -> None:
         """Write the files beside, commit the ledger, then rename the files.
@@ -75,20 +97,29 @@ class FileTransaction(Texts):
         What a crash leaves undone after the ledger's commit is done by the
         next transaction.
         """
-        if decision.profile is None:
-            return
         unwritten = dict(self._unwritten(decision.changes))
+        if self._inventory is not None:
+            for path, text in self._saved(self._inventory).items():
+                unwritten[path] = Unwritten(_digest(read(path)), text)
         texts = {path: its.text for path, its in unwritten.items()}
         originals = {path: path.partition('.cmdb.orig')[0] + '.cmdb' for path in texts}
         staged = stage(texts, {path: of for path, of in originals.items() if '.cmdb.orig' in path})
         try:
-            self._ledger.record(decision, unwritten)
+            self._ledger.record(decision, unwritten, self._context())
         except BaseException:
             discard(staged.values())
             raise
+        self._inventory = None
         publish(staged, texts)
         if texts:
             self._ledger.written()
+
+    def _context(self) -> Context:
+        read_files = '\n'.join(
+            f'{name} {digest}' for name, digest in sorted(self._digests.items())
+        )
+        digest = self._inventory.digest if self._inventory else ''
+        return Context(self._who, digest, hashlib.sha256(read_files.encode()).hexdigest())
 
     def _unwritten(self, changes: Changes) -> Iterator[tuple[str, Unwritten]]:
         """The files to write: path, text and what the text replaces.
@@ -110,6 +141,17 @@ class FileTransaction(Texts):
             yield path, Unwritten(_digest(there), changed.render().encode())
 
 
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Whatever else the system refuses is the store's error too."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f'the store cannot go on: {error}') from None
+
+
 def _recover(ledger: Ledger) -> None:
     """Do what the last holder left undone that died between its commit and its files.
 
@@ -123,7 +165,7 @@ def _recover(ledger: Ledger) -> None:
         there = read(path)
         if there is None and not os.path.isdir(os.path.dirname(path)):
             _log.warning('unwritten=%r kept=%r', path, 'its folder is gone')
-        elif (None if there is None else _digest(there)) == base:
+        elif _digest(there) == base:
             texts[path] = text
         elif there != text:
             _log.warning('unwritten=%r kept=%r', path, 'it was edited after a crash')
@@ -131,8 +173,8 @@ def _recover(ledger: Ledger) -> None:
     ledger.written()
 
 
-def _digest(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()
+def _digest(text: bytes | None) -> str | None:
+    return None if text is None else hashlib.sha256(text).hexdigest()
 
 
 def _free(path: str) -> str:

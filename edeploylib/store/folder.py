@@ -21,7 +21,8 @@ class Folder(Texts):
         super().__init__(self._parsed, folder)
 
     def _parsed(self, name: str, parse: Callable[[str | bytes, str], T]) -> T | None:
-        return parsed(os.path.join(self._folder, name), parse)
+        found = parsed(os.path.join(self._folder, name), parse)
+        return None if found is None else found.value
 
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         return []

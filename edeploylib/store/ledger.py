@@ -1,5 +1,6 @@
 """The store's own record of machines and what they hold, in SQLite."""
 
+import json
 import os
 import sqlite3
 import time
@@ -39,7 +40,9 @@ CREATE TABLE IF NOT EXISTS assignments (
     before TEXT,
     after TEXT,
     position INTEGER NOT NULL,
-    since REAL NOT NULL
+    since REAL NOT NULL,
+    changed REAL NOT NULL,
+    inventory TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS assignments_of_profile ON assignments (section, profile);
 CREATE TABLE IF NOT EXISTS unwritten (
@@ -49,6 +52,38 @@ CREATE TABLE IF NOT EXISTS unwritten (
     text BLOB NOT NULL,
     PRIMARY KEY (section, path)
 );
+CREATE TABLE IF NOT EXISTS journal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    section TEXT NOT NULL,
+    time REAL NOT NULL,
+    machine INTEGER REFERENCES machines (id),
+    name TEXT NOT NULL,
+    address TEXT NOT NULL,
+    profile TEXT,
+    status TEXT NOT NULL,
+    variables TEXT NOT NULL,
+    reasons TEXT NOT NULL,
+    inventory TEXT NOT NULL,
+    configuration TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS journal_of_machine ON journal (machine);
+CREATE VIEW IF NOT EXISTS history AS
+SELECT
+    journal.section,
+    datetime(journal.time, 'unixepoch') AS time,
+    journal.machine,
+    journal.name,
+    (
+        SELECT group_concat(kind || ' ' || value, ', ') FROM keys WHERE machine = journal.machine
+    ) AS keys,
+    journal.address,
+    journal.profile,
+    journal.status,
+    journal.variables,
+    journal.reasons,
+    journal.inventory,
+    journal.configuration
+FROM journal ORDER BY journal.id;
 PRAGMA user_version = 1;
 """
 _VERSION = 1
@@ -70,6 +105,14 @@ class Unwritten(NamedTuple):
 
     base: str | None
     text: bytes
+
+
+class Context(NamedTuple):
+    """Around a decision: whose address, and the digests of what it was made of."""
+
+    address: str
+    inventory: str
+    configuration: str
 
 
 class Ledger:
@@ -162,28 +205,59 @@ class Ledger:
         gone = [profile for profile in there if profile not in listed]
         return [claim for profile in gone for claim in self.claims(profile)]
 
-    def record(self, decision: Decision, texts: Mapping[str, Unwritten]) -> None:
+    def record(self, decision: Decision, texts: Mapping[str, Unwritten], context: Context) -> None:
         """The commit point: the decision, and the texts that files are to have."""
+        now = time.time()
         with self._reported():
-            id = self._learn(decision)
+            machine = decision.identity.machine
+            id = None if machine is None else machine.id
+            if decision.profile is not None:
+                id = self._learn(decision)
             held = decision.changes.assignment
             if held is not None:
-                self._db.execute(
-                    'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-                    (
-                        id,
-                        self._section,
-                        held.profile,
-                        held.status,
-                        *((None, None, -1) if held.claim is None else held.claim[1:]),
-                        time.time(),
-                    ),
-                )
+                assert id is not None
+                self._assign(id, held, context, now)
+            self._db.execute(
+                'INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+                (
+                    self._section,
+                    now,
+                    id,
+                    decision.name,
+                    context.address,
+                    decision.profile,
+                    held.status if held else decision.note or 'unchanged',
+                    json.dumps(decision.variables),
+                    json.dumps([str(refusal) for refusal in decision.refusals]),
+                    context.inventory,
+                    context.configuration,
+                ),
+            )
             self._db.executemany(
                 'INSERT OR REPLACE INTO unwritten VALUES (?, ?, ?, ?)',
                 [(self._section, path, *unwritten) for path, unwritten in texts.items()],
             )
             self._db.execute('COMMIT')
+
+    def _assign(self, id: int, held: Assignment, context: Context, now: float) -> None:
+        """A machine has one assignment; ``since`` is when it got that profile."""
+        known = self._db.execute(
+            'SELECT since FROM assignments WHERE machine = ? AND profile = ?', (id, held.profile)
+        ).fetchone()
+        claim = (None, None, -1) if held.claim is None else held.claim[1:]
+        self._db.execute(
+            'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+            (
+                id,
+                self._section,
+                held.profile,
+                held.status,
+                *claim,
+                known[0] if known else now,
+                now,
+                context.inventory,
+            ),
+        )
 
     def _learn(self, decision: Decision) -> int:
         machine = decision.identity.machine
@@ -214,4 +288,7 @@ class Ledger:
     def written(self) -> None:
         """All files have the texts that they are to have."""
         with self._reported():
+            # Should a power cut undo this, the texts are found written.
+            if not self._db.in_transaction:
+                self._db.execute('PRAGMA synchronous = OFF')
             self._db.execute('DELETE FROM unwritten WHERE section = ?', (self._section,))

@@ -25,6 +25,7 @@ class MemoryStore:
         self.names: dict[int, str] = {}
         self.owners: dict[Key, int] = {}
         self.held: dict[int, Assignment] = {}
+        self.journal: list[Decision] = []
         self._lock = threading.Lock()
         self._lock_timeout = lock_timeout
 
@@ -78,6 +79,7 @@ class MemoryTransaction(Texts):
     def commit(self, decision: Decision) -> None:
         if self.is_over:
             raise StoreError('the transaction is over')
+        self._store.journal.append(decision)
         if decision.profile is None:
             return
         store, changes = self._store, decision.changes
