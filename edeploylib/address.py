@@ -6,6 +6,8 @@ is imported by the first test of an address and not before.
 
 import ipaddress
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
 
 
 def network(text: str) -> str | None:
@@ -27,14 +29,19 @@ def within(networks: Iterable[str]) -> Callable[[str], bool]:
     What is no IPv4 or IPv6 address is in none.
     """
     cidrs = tuple(networks)
+    read: list[Any] = []
 
+    @lru_cache(maxsize=4096)
     def contains(text: str) -> bool:
+        if '.' not in text and ':' not in text:
+            return False
         from netaddr import AddrFormatError, IPAddress, IPNetwork
 
+        read.extend(map(IPNetwork, cidrs[len(read) :]))
         try:
             address = IPAddress(text)
         except (AddrFormatError, ValueError, TypeError):
             return False
-        return any(address in IPNetwork(cidr) for cidr in cidrs)
+        return any(address in network for network in read)
 
     return contains

@@ -4,6 +4,7 @@ file  = list | "generate(" dict ")" | file "+" file
 """
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
@@ -14,6 +15,9 @@ from edeploylib.literal import Source, Value, decoded, read
 from edeploylib.plain import plain_dicts
 
 _WIDTH = 79
+
+# A key and the text of its value.
+Item = tuple[str, str]
 
 
 class Claim(NamedTuple):
@@ -165,25 +169,29 @@ class Cmdb:
         """Who holds which entry; an entry has one holder, and a claim one entry.
 
         The entry that a claim means is as the claim left it. Where the operator
-        has edited it since, it still has all that the claim found there, or
-        all that the claim wrote there, and no other entry has; or it stands
-        where it stood and still has some of it.
+        has edited it since, it has something that no other entry has, and that
+        no other such claim knows; of several of that kind, it stands where it
+        stood. Of entries that nothing tells apart, it is the one that stands
+        there and has all that the claim found.
         """
         held: dict[int, int] = {}
         edited = self._as_left(claims, held)
         if not edited:
             return Holders(held, {})
-        hits: dict[int, list[int]] = {}
-        for mark in (_found, _wrote):
-            edited = self._marked(edited, mark, held, hits)
         doubtful: dict[int, set[int]] = {}
-        for claim in edited:
-            unclear = [index for index in hits.get(claim.machine, ()) if index not in held]
-            if not unclear and self._still_stands(claim) and claim.position not in held:
+        for claim in self._told_apart(edited, held, doubtful):
+            if self._stands_alike(claim) and claim.position not in held:
                 held[claim.position] = claim.machine
-            for index in unclear:
-                doubtful.setdefault(index, set()).add(claim.machine)
-        return Holders(held, {index: frozenset(doubt) for index, doubt in doubtful.items()})
+                continue
+            # It is gone; or it is one of those that are used by somebody like it.
+            wrote = _wrote(claim)
+            for index, entry in enumerate(self.entries):
+                if index not in held and wrote and 'used' in entry and _includes(entry, wrote):
+                    doubtful.setdefault(index, set()).add(claim.machine)
+        return Holders(
+            held,
+            {index: frozenset(its) for index, its in doubtful.items() if index not in held},
+        )
 
     def _as_left(self, claims: Iterable[Claim], held: dict[int, int]) -> list[Claim]:
         """Note the claims whose entries nobody has edited; return the others."""
@@ -236,43 +244,44 @@ class Cmdb:
             edited += moved[len(indices) :]
         return edited
 
-    def _marked(
-        self,
-        claims: list[Claim],
-        mark: Callable[[Claim], Entry],
-        held: dict[int, int],
-        hits: dict[int, list[int]],
+    def _told_apart(
+        self, claims: list[Claim], held: dict[int, int], doubtful: dict[int, set[int]]
     ) -> list[Claim]:
-        """Note the claims that one entry alone has the mark of; return the others."""
-        by_item: dict[str, list[int]] = {}
-        for index, entry in enumerate(self.entries):
-            for item in entry.items() if index not in held else ():
-                by_item.setdefault(repr(item), []).append(index)
-        hit_by: dict[int, list[Claim]] = {}
-        for claim in claims:
-            wanted = mark(claim)
-            if not wanted:
-                continue
-            rarest = min((by_item.get(repr(item), []) for item in wanted.items()), key=len)
-            hits[claim.machine] = [i for i in rarest if _includes(self.entries[i], wanted)]
-            for index in hits[claim.machine]:
-                hit_by.setdefault(index, []).append(claim)
-        unclear = []
-        for claim in claims:
-            its = hits.get(claim.machine, [])
-            if claim.position in its and claim.position not in held:
-                held[claim.position] = claim.machine
-            elif len(its) == 1 and len(hit_by[its[0]]) == 1:
-                held[its[0]] = claim.machine
-            else:
-                unclear.append(claim)
-        return unclear
+        """Note the claims that know something that one entry alone has.
 
-    def _still_stands(self, claim: Claim) -> bool:
-        if not 0 <= claim.position < len(self.entries):
-            return False
-        items = self.entries[claim.position].items()
-        return any(item in items for item in claim.after.items() if item[0] != 'used')
+        Returns those of which nothing of their own is left anywhere.
+        """
+        items = {claim.machine: _items(claim.before) | _items(claim.after) for claim in claims}
+        claims_with = Counter(item for its in items.values() for item in its)
+        entries_with: dict[Item, list[int]] = {item: [] for item in claims_with}
+        for index, entry in enumerate(self.entries):
+            for item in _items(entry):
+                if item in entries_with:
+                    entries_with[item].append(index)
+        hits: dict[int, set[int]] = {}
+        for claim in claims:
+            own = (entries_with[item] for item in items[claim.machine] if claims_with[item] == 1)
+            hits[claim.machine] = {its[0] for its in own if len(its) == 1 and its[0] not in held}
+        claimed = Counter(index for its in hits.values() for index in its)
+        lost = []
+        for claim in claims:
+            its = hits[claim.machine]
+            if claim.position in its:
+                held[claim.position] = claim.machine
+            elif len(its) == 1 and all(claimed[index] == 1 for index in its):
+                held[its.pop()] = claim.machine
+            elif its:
+                for index in its:
+                    doubtful.setdefault(index, set()).add(claim.machine)
+            else:
+                lost.append(claim)
+        return lost
+
+    def _stands_alike(self, claim: Claim) -> bool:
+        found = _found(claim)
+        return 0 <= claim.position < len(self.entries) and bool(
+            found and _includes(self.entries[claim.position], found)
+        )
 
     def give(self, index: int, variables: Mapping[str, Scalar]) -> 'Cmdb':
         """With the entry updated by a machine's variables and marked as used."""
@@ -368,6 +377,10 @@ def _entry_of(text: str) -> Entry:
 
 def _canonical(entry: Entry) -> str:
     return repr(sorted(entry.items()))
+
+
+def _items(entry: Entry) -> set[Item]:
+    return {(name, repr(value)) for name, value in entry.items() if name != 'used'}
 
 
 def _found(claim: Claim) -> Entry:

@@ -61,6 +61,8 @@ def match(
             chosen = _in_any_order(plan, index, meter)
     except Exhausted as exhausted:
         raise _gave_up(spec, budget, exhausted.rules) from None
+    except MemoryError:
+        raise _gave_up(spec, budget, ()) from None
     if chosen is None:
         return None
     facts = inventory.facts
@@ -130,8 +132,10 @@ class _Index:
         wanted = list(zip(mask, texts, strict=True))
         found: Sequence[int] = range(self.size)
         if mask[0] == 0 and 2 in mask:
-            found = self.facts(_BASE, (texts[0], texts[mask.index(2)]))
-            wanted = [(element, text) for element, text in wanted if element not in _BASE]
+            at = mask.index(2)
+            found = self.facts(_BASE, (texts[0], texts[at]))
+            # Not what else is wanted of these elements, by a variable behind a literal.
+            del wanted[at], wanted[0]
         self._sought[mask] += len(found) + 1
         for element, text in wanted:
             column = self.columns[element]
@@ -233,6 +237,7 @@ def _step(number: int, rule: Rule, bound: Mapping[str, object]) -> _Step:
     literals: list[str] = []
     checks = []
     alike = []
+    seen: dict[str, int] = {}
     here: dict[str, int] = {}
     for element, term in enumerate(rule):
         expression = term.expression
@@ -245,14 +250,15 @@ def _step(number: int, rule: Rule, bound: Mapping[str, object]) -> _Step:
             checks.append(_Check(element, test_of(expression), growth_of(expression)))
         if term.variable is None:
             continue
-        if term.variable in here:
-            alike.append((here[term.variable], element))
-        elif term.variable not in bound:
-            here[term.variable] = element
-        else:
+        if term.variable in seen:
+            alike.append((seen[term.variable], element))
+        seen.setdefault(term.variable, element)
+        if term.variable in bound:
             # Behind a literal too: the same element is then looked up as both.
             mask.append(element)
             parts.append((term.variable, True))
+        else:
+            here.setdefault(term.variable, element)
     return _Step(
         number,
         tuple(own),

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from edeploylib.errors import ConfigureError, Place
-from edeploylib.literal import Value, decoded
+from edeploylib.literal import Value, decoded, quietly
 
 
 class Decided(Protocol):
@@ -46,7 +46,8 @@ def parse(text: str | bytes, origin: str = '<configure>') -> str:
     """A profile's configure script as text; raises ConfigureError if it is no Python."""
     source = decoded(text, origin, ConfigureError)
     try:
-        ast.parse(source, origin)
+        with quietly():
+            ast.parse(source)
     except SyntaxError as broken:
         line, column = broken.lineno or 0, broken.offset or 0
         place = Place(origin, line, column, (broken.text or '').rstrip())

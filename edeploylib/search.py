@@ -49,8 +49,15 @@ def first(
     None if there is none. Raises Exhausted when the meter has run out.
     """
     failures = [1] * len(domains)
+    links = list(links)
     try:
-        return _Problem(domains, links, meter, failures).first()
+        narrowed = _narrowed(domains, links, meter)
+        if not all(narrowed):
+            return None
+        # If no rule is stuck on what is left, that is the first choice.
+        return (
+            _in_order(narrowed, links, meter) or _Problem(narrowed, links, meter, failures).first()
+        )
     except Exhausted:
         rules = sorted(range(len(failures)), key=lambda rule: -failures[rule])
         raise Exhausted(rules) from None
@@ -77,19 +84,21 @@ class _Problem:
         failures: list[int],
     ) -> None:
         self.meter = meter
-        narrowed, links = _narrowed(domains, links, meter)
-        self.facts = sorted({fact for domain in narrowed for fact in domain})
+        self.facts = sorted({fact for domain in domains for fact in domain})
         position = {fact: number for number, fact in enumerate(self.facts)}
         # An operation on a set of thousands of facts costs more than a step.
         self.weight = 1 + len(self.facts) // 512
-        self.start = [sum(1 << position[fact] for fact in domain) for domain in narrowed]
+        meter.spend(len(domains) * self.weight)
+        self.start = [
+            _bits_of((position[fact] for fact in domain), len(self.facts)) for domain in domains
+        ]
         self.failures = failures
         # For each link, its rules and for each value the facts that have it.
         self.holders: list[list[tuple[int, list[int]]]] = []
         # For each rule, its links and the bit of each fact's value.
         self.links_of: list[list[tuple[int, list[int], dict[int, int]]]] = [[] for _ in domains]
         for number, link in enumerate(links):
-            self._add(number, link, narrowed, position)
+            self._add(number, link, domains, position)
 
     def _add(
         self,
@@ -100,17 +109,19 @@ class _Problem:
     ) -> None:
         bits: dict[str, int] = {}
         for rule, values in link:
+            # Each value has a set of facts of its own, and each fact adds to one.
+            self.meter.spend(len(domains[rule]) * self.weight)
             for fact in domains[rule]:
                 bits.setdefault(values[fact], len(bits))
         holders = []
         for rule, values in link:
+            self.meter.spend(len(bits))
             having = [0] * len(bits)
             bit_of: dict[int, int] = {}
             for fact in domains[rule]:
-                place, bit = 1 << position[fact], bits[values[fact]]
-                having[bit] |= place
-                bit_of[place] = 1 << bit
-            self.meter.spend(len(domains[rule]) * self.weight + len(bits))
+                bit = bits[values[fact]]
+                having[bit] |= 1 << position[fact]
+                bit_of[position[fact]] = bit
             holders.append((rule, having))
             self.links_of[rule].append((number, having, bit_of))
         self.holders.append(holders)
@@ -256,7 +267,7 @@ class _Problem:
             domain = node.domains[rule]
             allowed = node.values[link]
             if _is_single(domain):
-                left = allowed & bit_of[domain]
+                left = allowed & (1 << bit_of[domain.bit_length() - 1])
             else:
                 left = sum(bit for bit in _bits(allowed) if having[bit.bit_length() - 1] & domain)
                 self.meter.spend(allowed.bit_count() * self.weight)
@@ -380,20 +391,62 @@ class _Problem:
 
 
 def _narrowed(
-    domains: Sequence[Sequence[int]], links: Iterable[Link], meter: Meter
-) -> tuple[list[Sequence[int]], list[Link]]:
-    """Domains without facts whose value another rule of a link never has; a first, cheap round."""
+    domains: Sequence[Sequence[int]], links: Sequence[Link], meter: Meter
+) -> list[Sequence[int]]:
+    """Domains without facts whose value another rule of a link never has."""
     narrowed = list(domains)
-    links = list(links)
-    for link in links:
-        common: set[str] | None = None
+    waiting = dict.fromkeys(range(len(links)))
+    while waiting:
+        number = next(iter(waiting))
+        del waiting[number]
+        link = links[number]
+        meter.spend(sum(len(narrowed[rule]) for rule, _ in link))
+        common = set.intersection(
+            *({values[fact] for fact in narrowed[rule]} for rule, values in link)
+        )
         for rule, values in link:
-            texts = {values[fact] for fact in narrowed[rule]}
-            common = texts if common is None else common & texts
-            meter.spend(len(narrowed[rule]))
+            left = [fact for fact in narrowed[rule] if values[fact] in common]
+            if len(left) < len(narrowed[rule]):
+                narrowed[rule] = left
+                waiting.update(
+                    (other, None)
+                    for other, its in enumerate(links)
+                    if other != number and any(rule == one for one, _ in its)
+                )
+    return narrowed
+
+
+def _in_order(
+    domains: Sequence[Sequence[int]], links: Sequence[Link], meter: Meter
+) -> list[int] | None:
+    """Each rule's earliest fact that the rules before it leave; None if one is stuck."""
+    links_of: list[list[tuple[int, Sequence[str]]]] = [[] for _ in domains]
+    for number, link in enumerate(links):
         for rule, values in link:
-            narrowed[rule] = [fact for fact in narrowed[rule] if values[fact] in (common or ())]
-    return narrowed, links
+            links_of[rule].append((number, values))
+    bound: dict[int, str] = {}
+    chosen: list[int] = []
+    used: set[int] = set()
+    for rule, domain in enumerate(domains):
+        tied = [(values, bound[number]) for number, values in links_of[rule] if number in bound]
+        meter.spend(len(domain) if tied else 1)
+        for fact in domain:
+            if fact not in used and all(values[fact] == text for values, text in tied):
+                break
+        else:
+            return None
+        chosen.append(fact)
+        used.add(fact)
+        bound.update((number, values[fact]) for number, values in links_of[rule])
+    return chosen
+
+
+def _bits_of(positions: Iterable[int], size: int) -> int:
+    """The number with these bits, without as many numbers in between."""
+    data = bytearray(size // 8 + 1)
+    for position in positions:
+        data[position >> 3] |= 1 << (position & 7)
+    return int.from_bytes(data, 'little')
 
 
 def _is_single(bits: int) -> bool:

@@ -223,7 +223,8 @@ def _take(
     before = cmdb.entries[index]
     former = holders.index_of(machine)
     if former == index:
-        before = claims[machine].before
+        # With what the operator has edited since, which a release is to keep.
+        before = cmdb.release(index, claims[machine]).entries[index]
     elif former is not None:
         # The keys name another entry of the same CMDB now.
         after = after.release(former, claims[machine])

@@ -281,8 +281,11 @@ def growth_of(expression: Expression) -> Callable[[int], int] | None:
     if isinstance(expression, Literal):
         return None
     if expression.operator == 'regexp':
-        grown = growth(trimmed(str(expression.arguments[0])))
-        return None if grown.power <= 1 and not grown.nested else grown.steps
+        with quietly():
+            grown = growth(trimmed(str(expression.arguments[0])))
+        return grown.steps
+    if expression.operator == 'network':
+        return lambda length: 10 * len(expression.arguments)
     parts = [
         steps
         for argument in expression.arguments

@@ -143,7 +143,13 @@ terms = (
 _easy = st.sampled_from(NAMES).map(lambda t: Term(t, None, lambda value: value == t))
 _any = st.sampled_from(('$a', '$b', '$c')).map(lambda v: _captures(v, None))
 rules = st.tuples(_easy | _any, _any | terms, _any | terms, _any | terms)
-specs = st.lists(rules, max_size=4)
+# Hardly anything but two variables, and these again and again, with literals behind some.
+_tied = st.sampled_from(('$a', '$b')).map(lambda v: _captures(v, None))
+_tied_literal = st.builds(
+    _captures, st.sampled_from(('$a', '$b')), st.sampled_from(NAMES).map(_literal)
+)
+tied_rules = st.tuples(*[_easy | _tied | _tied | _tied_literal] * 4)
+specs = st.lists(rules, max_size=4) | st.lists(rules | tied_rules, max_size=4)
 
 
 def text_of(spec: list[tuple[Term, ...]]) -> list[tuple[str, ...]]:

@@ -201,9 +201,19 @@ ONE, TWO = Claim.of(1, H1, {**H1, **DISK}, 0), Claim.of(2, H2, {**H2, **DISK}, 1
         ([{**ONE.after, 'ip': '9'}, {'free': 1}], {0: 1}, {}),
         # freed and edited where they stand
         ([{'host': 'h1', 'ip': '9'}, {'host': 'h2', 'ip': '9'}], {0: 1, 1: 2}, {}),
-        # edited and moved, and nothing is left that tells them apart
+        # edited and moved
         (
             [{'new': 1}, {'new': 2}, {**ONE.after, 'ip': '9'}, {**TWO.after, 'ip': '9'}],
+            {2: 1, 3: 2},
+            {},
+        ),
+        # the line above deleted, and a field edited
+        ([{**TWO.after, 'ip': '9'}], {0: 2}, {}),
+        # another's entry at the old place, which is used by hand
+        ([{'host': 'h3', 'ip': '3', 'used': 1}], {}, {}),
+        # nothing is left that tells them apart
+        (
+            [{'new': 1}, {'new': 2}, {'host': 'x', **DISK}, {'host': 'y', **DISK}],
             {},
             {2: frozenset({1, 2}), 3: frozenset({1, 2})},
         ),

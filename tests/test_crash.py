@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import pytest
@@ -134,7 +135,7 @@ def each_point(
     for target in itertools.count(1):
         deployment = fresh()
         before(deployment)
-        status = strikes(lambda: work(deployment), strike, target)
+        status = strikes(partial(work, deployment), strike, target)
         if status == 10:
             return target - 1
         assert status in expected, f'operation {target} ended with {status}'

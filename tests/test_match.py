@@ -258,15 +258,37 @@ def test_hostile_inventories_end_within_the_budget(spec, facts) -> None:
     [
         (r'(a+)+$', 'a' * 60 + '!', 'gave up'),
         (r'(a|a)*$', 'a' * 60 + '!', 'gave up'),
-        (r'^(\w+\s?)+$', 'word ' * 12 + '!', 'gave up'),
         (r'(.*){12}x', 'a' * 60, 'gave up'),
         (r'a*a*a*a*b', 'a' * 5000, 'gave up'),
+        (r'(a+)\1b', 'a' * 9900, 'gave up'),
+        (r'(?x) (a+) +$', 'a' * 27 + '!', 'gave up'),
+        (r'(a+)(?#x)+$', 'a' * 27 + '!', 'gave up'),
+        (r'^([a-z]+|[0-9a-f]+|[-_.])+$', 'a' * 23 + '!', 'gave up'),
+        (r'^(\w+\s?)*(\w+)*$', 'a' * 24 + '!', 'gave up'),
+        ('a?' * 28 + 'a' * 28, 'a' * 28, 'gave up'),
         (r'(a+)+$', 'a' * 12, 'yes'),
+        (r'^(\w{1,8}-?){8}$', 'A' * 56 + '!', 'no'),
+        (r'vmx.*aes.*avx2', 'fpu vmx aes ' * 120, 'no'),
+        (r'^(?=.*\bvmx\b)(?=.*\baes\b)', 'fpu vmx ' * 180 + 'aes', 'yes'),
         (r'.*avx.*f16c.*', 'fpu vme avx ' * 300 + 'f16c', 'yes'),
+        (
+            r'^Intel.*Xeon.*E5-[0-9]+.*@ [0-9.]+GHz$',
+            'Intel(R) Xeon(R) CPU E5-2650 0 @ 2.00GHz',
+            'yes',
+        ),
+        (r'Intel\(R\)\s+Xeon\(R\)\s+CPU\s+E5-\d+\s+v\d', 'Intel(R) Xeon(R) CPU E5-2650 v3', 'yes'),
+        ('^(' + '|'.join(f'sd{c}' for c in 'abcdefghijklmnopqrstuvwx') + r')\d*$', 'sdq1', 'yes'),
+        (r'^ProLiant.*Gen9|^PowerEdge R\d+|^System x\d+|^UCS.*M\d', 'ProLiant DL380 Gen10', 'no'),
+        (r'(?:E5-)+', 'Xeon E5-2650' * 4, 'yes'),
+        (r'(\d+\.)+\d+', '10.0.0.1.2.3.4.5.6.7.8.9.10.11.12', 'yes'),
+        (r'^\d+\.\d+\.\d+(-\d+)?(-[a-z0-9]+)*$', '5.15.0-105-generic-hwe-22-x86x', 'yes'),
+        (r'root=UUID=[0-9a-f-]+ .*console=\S+', 'root=UUID=' + '0a-' * 50 + ' console=tty', 'yes'),
+        (r'(foo|bar)+', 'foobar' * 10, 'yes'),
         (r'^([0-9a-f]{2}:){5}[0-9a-f]{2}$', '52:54:00:88:17:3c', 'yes'),
         (r'^S{1,2}(T|U)', 'SST', 'yes'),
         (r'^\d+\.\d+\.\d+\.\d+$', '192.168.122.3', 'yes'),
         (r'a$', 'b' * 100_000 + 'a', 'yes'),
+        ('(' * 70 + '(a*){9}' + '){9}' * 70, 'aaaa', 'gave up'),
     ],
 )
 def test_regular_expressions_end_within_the_budget(pattern, value, answer) -> None:
@@ -282,3 +304,20 @@ def test_a_pattern_means_what_python_says(pattern: str, value: str) -> None:
     """Though the ends of some are left away."""
     found = match([('a', 'b', 'c', f'regexp({pattern})')], [('a', 'b', 'c', value)])
     assert (found is not None) == (re.search(pattern, value) is not None)
+
+
+@pytest.mark.parametrize('count', [100, 20_000])
+def test_thousands_of_devices_of_which_the_first_is_incomplete(count: int) -> None:
+    """What one device lacks is found without a search through all."""
+    facts = [('disk', 'b', prop, '1') for prop in ('size', 'model')]
+    facts += [
+        (*('disk', f'd{n}', prop), f'{n}')
+        for n in range(count)
+        for prop in ('size', 'model', 'rev')
+    ]
+    spec = [
+        ('disk', '$d', 'size', 'ge(0)'),
+        ('disk', '$d', 'model', '$m'),
+        ('disk', '$d', 'rev', '$r'),
+    ]
+    assert match(spec, facts).variables == {'d': 'd0', 'm': '0', 'r': '0'}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Deployment
+from edeploylib.cmdb import Cmdb
 from edeploylib.errors import (
     CmdbError,
     ConfigureError,
@@ -321,6 +322,41 @@ def test_a_retry_with_equal_entries_changes_nothing(make) -> None:
     for number in (2, 1, 2):
         world.upload(machine(number))
         assert world.texts() == before
+
+
+SIZES = "[('disk', '$disk', 'size', '$size')]"
+VLANS = "[{'host': 'a', 'vlan': 1}, {'host': 'b', 'vlan': 1}, {'host': 'c', 'vlan': 1}]"
+
+
+def test_a_deleted_entry_takes_no_other_with_it(make) -> None:
+    """Though what was captured is the same on all machines."""
+    world = lab(make, state="[('vm', '*')]", vm_specs=SIZES, vm_cmdb=VLANS)
+    assert [world.upload(machine(n)).variables['host'] for n in (1, 2)] == ['a', 'b']
+    lines = world.texts()['vm.cmdb']
+    start = lines.index("{'host': 'b'")
+    world.write('vm.cmdb', '[' + lines[start:].replace("'vlan': 1", "'vlan': 2", 1))
+    assert world.upload(machine(1)).variables['host'] == 'c'
+    assert world.upload(machine(2)).variables['host'] == 'b'
+
+
+def test_an_entry_that_is_edited_twice_stays_its_machines(make) -> None:
+    """And a release keeps what was edited."""
+    world = lab(
+        make,
+        state="[('big', '*'), ('vm', '*')]",
+        vm_specs=SIZES,
+        vm_cmdb="[{'host': 'a', 'vlan': 1}, {'host': 'b', 'vlan': 1}]",
+        big_specs="[('disk', '$d', 'size', 'gt(100)')]",
+        big_configure='pass',
+    )
+    world.upload(machine(1))
+    edit(world, 'vm.cmdb', "'host': 'a'", "'host': 'x'")
+    assert world.upload(machine(1)).variables['host'] == 'x'
+    edit(world, 'vm.cmdb', "'host': 'x', 'vlan': 1", "'host': 'x', 'vlan': 9")
+    assert world.upload(machine(2)).variables['host'] == 'b'
+    assert world.upload(machine(1)).variables['host'] == 'x'
+    world.upload(machine(1, size='200'))
+    assert Cmdb.parse(world.texts()['vm.cmdb']).entries[0] == {'host': 'x', 'vlan': 9}
 
 
 def test_the_entries_of_a_renamed_profile_stay_their_machines(make) -> None:
