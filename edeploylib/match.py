@@ -15,7 +15,7 @@ from edeploylib.term import Literal, Test, growth_of, test_of
 
 # Looks at a fact or a value in one search, a second or two of work.  An
 # ordinary match takes one or two for each rule.
-BUDGET = 2_000_000
+BUDGET = 4_000_000
 
 
 class Match(NamedTuple):

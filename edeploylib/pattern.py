@@ -26,8 +26,8 @@ except ImportError:  # before Python 3.11
 _FEW = 10
 # Steps of the engine that take as long as one step of a search: many, where it
 # only runs along the value, few where it enters and leaves groups.
-_FAST = 500
-_SLOW = 20
+_FAST = 250
+_SLOW = 10
 
 # Sets of characters are bits: those of ASCII, and one for all others.
 _OTHER = 1 << 128
