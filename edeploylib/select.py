@@ -5,9 +5,10 @@ carries its changes; nothing has happened until a store commits them.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple, Protocol
 
-from edeploylib.cmdb import Claim, Cmdb, NoEntry
+from edeploylib.cmdb import Claim, Cmdb, Holders, NoEntry
 from edeploylib.errors import SearchLimitExceeded
 from edeploylib.generate import Entry
 from edeploylib.identity import Identity, Key, Machine, identify, keys_of
@@ -95,7 +96,8 @@ class Decision(NamedTuple):
 
     ``profile`` is None where no profile took the machine; ``refusals`` then
     has all of them in the order of the state, else those before ``profile``,
-    whose ``spec`` matched.
+    whose ``spec`` matched. ``contradictions`` are edits of its CMDB that do not
+    fit the ledger.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Decision(NamedTuple):
     refusals: tuple[Refusal, ...] = ()
     changes: Changes = Changes()
     note: str = ''
+    contradictions: tuple[str, ...] = ()
 
 
 def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ()) -> Decision:
@@ -131,7 +134,7 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
         if isinstance(taken, Refusal):
             refusals.append(taken)
             continue
-        found, cmdb, entry, new = taken
+        found, cmdb, entry, new, contradictions = taken
         return Decision(
             name=inventory.sysname,
             identity=identity,
@@ -140,6 +143,7 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
             variables={**found.variables, **entry},
             refusals=tuple(refusals),
             changes=_changes(world, state, held, new, cmdb),
+            contradictions=contradictions,
         )
     return Decision(inventory.sysname, identity, refusals=tuple(refusals))
 
@@ -190,6 +194,7 @@ class _Taken(NamedTuple):
     cmdb: Cmdb | None
     entry: Entry
     assignment: Assignment
+    contradictions: tuple[str, ...] = ()
 
 
 def _take(
@@ -230,7 +235,23 @@ def _take(
         after = after.release(former, claims[machine])
     entry = after.entries[index]
     claim = Claim.of(machine, before, entry, index)
-    return _Taken(found, after, entry, Assignment(machine, profile, INSTALLING, claim))
+    assignment = Assignment(machine, profile, INSTALLING, claim)
+    contradictions = tuple(_contradictions(profile, claims, holders))
+    return _Taken(found, after, entry, assignment, contradictions)
+
+
+def _contradictions(
+    profile: ProfileName, claims: Mapping[int, Claim], holders: Holders
+) -> Iterable[str]:
+    """What the ledger says that is held and the file does not have."""
+    if len(holders.held) == len(claims):
+        return
+    there = {*holders.held.values(), *chain.from_iterable(holders.doubtful.values())}
+    for machine in claims.keys() - there:
+        yield f'{profile}: the entry of machine {machine} is no longer there'
+    for index, machines in holders.doubtful.items():
+        whose = ' or '.join(map(str, sorted(machines)))
+        yield f'{profile}: entry {index} may be that of machine {whose}'
 
 
 def _claims(world: World, profile: ProfileName) -> dict[int, Claim]:

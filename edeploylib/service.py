@@ -40,6 +40,8 @@ def install(inventory: Inventory, store: Store, settings: Settings, who: str = '
 
     answer = _committed(inventory, store, who, decide)
     decision = answer.decision
+    for contradiction in decision.contradictions:
+        _log.warning('contradiction=%r', contradiction)
     for spec in [decision.spec, *(refusal.spec for refusal in decision.refusals)]:
         for warning in spec.warnings if spec else ():
             _log.warning('spec=%r', warning)

@@ -339,6 +339,26 @@ def test_a_deleted_entry_takes_no_other_with_it(make) -> None:
     assert world.upload(machine(2)).variables['host'] == 'b'
 
 
+def test_what_does_not_fit_is_told(make) -> None:
+    """An entry that is gone, and entries of which none can tell whose they are."""
+    world = lab(make, state="[('vm', '*')]", vm_specs=SIZES, vm_cmdb=VLANS)
+    world.upload(machine(1))
+    world.upload(machine(2))
+    world.write('vm.cmdb', "[{'host': 'c', 'vlan': 1}, {'host': 'd'}]")
+    assert world.upload(machine(3)).contradictions == (
+        'vm: the entry of machine 1 is no longer there',
+        'vm: the entry of machine 2 is no longer there',
+    )
+    used = "'disk': 'vda', 'size': '10', 'used': 1}"
+    world.write(
+        'vm.cmdb', f"[{{'host': 'c', 'vlan': 1, {used}, {{'host': 'e', {used}, {{'host': 'f'}}]"
+    )
+    answer = world.upload(machine(4))
+    assert answer.variables['host'] == 'f'
+    assert answer.contradictions == ('vm: entry 1 may be that of machine 1 or 2',)
+    assert world.upload(machine(1)).profile is None
+
+
 def test_an_entry_that_is_edited_twice_stays_its_machines(make) -> None:
     """And a release keeps what was edited."""
     world = lab(

@@ -165,9 +165,11 @@ def _recover(ledger: Ledger) -> None:
         there = read(path)
         if there is None and not os.path.isdir(os.path.dirname(path)):
             _log.warning('unwritten=%r kept=%r', path, 'its folder is gone')
+        elif there == text:
+            continue
         elif _digest(there) == base:
             texts[path] = text
-        elif there != text:
+        else:
             _log.warning('unwritten=%r kept=%r', path, 'it was edited after a crash')
     write(texts)
     ledger.written()

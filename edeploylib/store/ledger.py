@@ -288,7 +288,11 @@ class Ledger:
     def written(self) -> None:
         """All files have the texts that they are to have."""
         with self._reported():
-            # Should a power cut undo this, the texts are found written.
-            if not self._db.in_transaction:
+            before_deciding = self._db.in_transaction
+            if not before_deciding:
+                # Should a power cut undo it, the texts are found written.
                 self._db.execute('PRAGMA synchronous = OFF')
             self._db.execute('DELETE FROM unwritten WHERE section = ?', (self._section,))
+            if before_deciding:
+                self._db.execute('COMMIT')
+                self._db.execute('BEGIN IMMEDIATE')
