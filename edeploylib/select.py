@@ -18,9 +18,12 @@ from edeploylib.match import Match, match
 from edeploylib.spec import Spec
 from edeploylib.state import ProfileName, State
 
-# What the ledger says of a machine's assignment.
+# What the ledger says of a machine's assignment. Nothing tells the server yet
+# that a machine is installed.
 INSTALLING = 'installing'
+INSTALLED = 'installed'
 FAILED = 'failed'
+RELEASED = 'released'
 
 # The place of a machine that the ledger does not know yet.
 NEW = 0
@@ -29,8 +32,8 @@ NEW = 0
 class Assignment(NamedTuple):
     """What one machine holds.
 
-    While ``status`` is installing it holds a unit of the profile's quota; once
-    it has failed, only its entry is kept for it. ``claim`` is its CMDB entry,
+    While ``status`` is installing or installed it holds a unit of the profile's
+    quota; once it has failed, only its entry is kept for it. ``claim`` is its CMDB entry,
     None for a profile without CMDB.
     """
 
@@ -41,7 +44,7 @@ class Assignment(NamedTuple):
 
     @property
     def holds_unit(self) -> bool:
-        return self.status == INSTALLING
+        return self.status in (INSTALLING, INSTALLED)
 
 
 class World(Protocol):

@@ -85,7 +85,9 @@ def fresh(empty: Deployment) -> Callable[[], Deployment]:
 def check(deployment: Deployment) -> dict[str, str]:
     """All files agree with the ledger; the host of each machine by its MAC."""
     db = sqlite3.connect(deployment.hw / 'ledger.sqlite')
-    held = db.execute('SELECT machine, status, after FROM assignments').fetchall()
+    held = db.execute(
+        "SELECT machine, status, after FROM assignments WHERE status <> 'released'"
+    ).fetchall()
     uploads = {name for (name,) in db.execute('SELECT name FROM journal')}
     left = db.execute('SELECT path FROM unwritten').fetchall()
     db.close()

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +9,8 @@ import strategies as our
 from edeploylib.errors import SpecError
 from edeploylib.spec import OPERATORS, Spec
 from edeploylib.term import Call, Literal
+
+CASES = sorted((Path(__file__).parent / 'cases' / 'mistakes').glob('*.json'))
 
 DEEP: list[object] = []
 for _ in range(100_000):
@@ -117,6 +122,15 @@ def test_a_mistake_is_told_with_its_place(text: str | bytes, message: str) -> No
         str(refused.value).replace('cannot contain null characters', 'cannot contain null bytes')
         == message
     )
+
+
+@pytest.mark.parametrize('path', CASES, ids=lambda path: path.stem)
+def test_cases(path: Path) -> None:
+    """Each file holds a spec and what is reported of it."""
+    case = json.loads(path.read_text())
+    with pytest.raises(SpecError) as refused:
+        Spec.parse('\n'.join(case['text']), 'hp.specs')
+    assert refused.value.report().split('\n') == case['report']
 
 
 def test_a_report_has_the_line_a_caret_and_a_hint() -> None:

@@ -180,6 +180,33 @@ def test_one_query_tells_why_a_machine_was_given_what(empty: Deployment) -> None
     assert 'no entry left: 1 of 1 used' in refused[0][0]
 
 
+def test_the_ledger_remembers_what_was_released(empty: Deployment) -> None:
+    """With the times, and the inventory that was uploaded."""
+    empty.write(
+        state="[('big', 1), ('vm', 2)]",
+        big_specs="[('disk', '$d', 'size', 'gt(100)')]",
+        big_configure='pass',
+        vm_specs=VM,
+        vm_configure='pass',
+        vm_cmdb="[{'host': 'h1'}]",
+    )
+    for size in ('10', '200', '200'):
+        install(machine(1, size=size), empty.store, empty.settings)
+    with sqlite3.connect(empty.hw / 'ledger.sqlite') as db:
+        query = (
+            'SELECT profile, status, changed > since, inventory FROM assignments ORDER BY since'
+        )
+        rows = db.execute(query).fetchall()
+    db.close()
+    assert rows == [
+        ('vm', 'released', 1, machine(1).digest),
+        ('big', 'installing', 0, machine(1, size='200').digest),
+    ]
+    install(machine(1), empty.store, empty.settings)
+    assert empty.texts()['state'] == "[('big', 1), ('vm', 1)]"
+    assert install(machine(2), empty.store, empty.settings).script is None
+
+
 def test_what_an_upload_costs_the_disk(empty: Deployment) -> None:
     """Each file that changes and its folder are synced, and the ledger commits once."""
     empty.write(state="[('vm', 2)]", vm_specs=VM, vm_configure='pass', vm_cmdb="[{'host': 'h1'}]")

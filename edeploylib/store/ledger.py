@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from edeploylib.cmdb import Claim
 from edeploylib.errors import StoreError
 from edeploylib.identity import Key, Machine
-from edeploylib.select import Assignment, Decision
+from edeploylib.select import RELEASED, Assignment, Decision
 from edeploylib.state import ProfileName
 from edeploylib.store.disk import create
 
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS keys (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS keys_of_machine ON keys (machine);
 CREATE TABLE IF NOT EXISTS assignments (
-    machine INTEGER PRIMARY KEY REFERENCES machines (id),
+    machine INTEGER NOT NULL REFERENCES machines (id),
     section TEXT NOT NULL,
     profile TEXT NOT NULL,
     status TEXT NOT NULL,
@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS assignments (
     position INTEGER NOT NULL,
     since REAL NOT NULL,
     changed REAL NOT NULL,
-    inventory TEXT NOT NULL
+    inventory TEXT NOT NULL,
+    PRIMARY KEY (machine, profile)
 );
 CREATE INDEX IF NOT EXISTS assignments_of_profile ON assignments (section, profile);
 CREATE TABLE IF NOT EXISTS unwritten (
@@ -183,7 +184,7 @@ class Ledger:
     def assignment(self, machine: Machine) -> Assignment | None:
         query = (
             'SELECT machine, profile, status, before, after, position '
-            'FROM assignments WHERE machine = ?'
+            "FROM assignments WHERE machine = ? AND status <> 'released'"
         )
         for id, profile, status, *claim in self._rows(query, machine.id):
             claimed = None if claim[0] is None else Claim(id, *claim)
@@ -194,7 +195,8 @@ class Ledger:
         """What is held of a profile's CMDB."""
         query = (
             'SELECT machine, before, after, position FROM assignments '
-            'WHERE section = ? AND profile = ? AND before IS NOT NULL ORDER BY machine'
+            'WHERE section = ? AND profile = ? AND before IS NOT NULL '
+            "AND status <> 'released' ORDER BY machine"
         )
         return list(map(Claim._make, self._rows(query, self._section, profile)))
 
@@ -240,9 +242,18 @@ class Ledger:
             self._db.execute('COMMIT')
 
     def _assign(self, id: int, held: Assignment, context: Context, now: float) -> None:
-        """A machine has one assignment; ``since`` is when it got that profile."""
+        """What a machine held of another profile is released.
+
+        ``since`` is when it got the profile that it holds.
+        """
+        self._db.execute(
+            'UPDATE assignments SET status = ?, changed = ? '
+            'WHERE machine = ? AND profile <> ? AND status <> ?',
+            (RELEASED, now, id, held.profile, RELEASED),
+        )
         known = self._db.execute(
-            'SELECT since FROM assignments WHERE machine = ? AND profile = ?', (id, held.profile)
+            'SELECT since FROM assignments WHERE machine = ? AND profile = ? AND status <> ?',
+            (id, held.profile, RELEASED),
         ).fetchone()
         claim = (None, None, -1) if held.claim is None else held.claim[1:]
         self._db.execute(
