@@ -149,8 +149,6 @@ class Cmdb:
         mine = holders.index_of(machine)
         if mine is not None and mine in wanted:
             return mine
-        if any(machine in machines for machines in holders.doubtful.values()):
-            return NoEntry('entries have been edited so that it is unclear which of them it holds')
         candidates = [i for i in wanted if i not in holders.held and i not in holders.doubtful]
         for index in candidates:
             if variables and _includes(self.entries[index], variables):

@@ -19,6 +19,7 @@ Python catch it as well::
     ├── UnknownProfile (LookupError)      the state does not list it
     ├── UnknownVariable (LookupError)     the spec does not capture it
     ├── IdentityConflict (LookupError)    the keys name two machines
+    ├── UnclearEntry (LookupError)        edits have left unclear what a machine holds
     ├── SearchLimitExceeded (RuntimeError)
     └── StoreError (OSError)              a file cannot be read or written
         ├── MissingFile (FileNotFoundError)
@@ -135,6 +136,10 @@ class UnknownVariable(EdeployError, LookupError):
 
 
 class IdentityConflict(EdeployError, LookupError):
+    pass
+
+
+class UnclearEntry(EdeployError, LookupError):
     pass
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from edeploylib.cmdb import Claim, Cmdb, Holders, NoEntry
-from edeploylib.errors import SearchLimitExceeded
+from edeploylib.errors import SearchLimitExceeded, UnclearEntry
 from edeploylib.generate import Entry
 from edeploylib.identity import Identity, Key, Machine, identify, keys_of
 from edeploylib.inventory import Inventory
@@ -224,6 +224,14 @@ def _take(
         return _Taken(found, None, {}, Assignment(machine, profile, INSTALLING))
     claims = _claims(world, profile)
     holders = cmdb.holders(claims.values())
+    unclear = [index for index, machines in holders.doubtful.items() if machine in machines]
+    if unclear:
+        # Not a no, which would let the next profile have the machine.
+        raise UnclearEntry(
+            f'profile {profile!r}: its CMDB has been edited so that it is unclear which of the '
+            f'entries {unclear} (counted from 0) machine {machine} holds',
+            hint='leave the entry something that no other has, such as its host name',
+        )
     index = cmdb.find(found.variables, found.keys, machine, holders)
     if isinstance(index, NoEntry):
         return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
@@ -284,8 +292,8 @@ def _changes(
         if held.holds_unit and held.profile in after.quotas:
             after = after.give_back(held.profile)
         released = _released(world, held)
-        if released is not None and released.is_changed:
-            cmdbs[held.profile] = released
+        if released is not None and released[1].is_changed:
+            cmdbs.setdefault(*released)
     return Changes(
         state=after if after is not state else None,
         cmdbs=cmdbs,
@@ -293,11 +301,18 @@ def _changes(
     )
 
 
-def _released(world: World, held: Assignment) -> Cmdb | None:
-    """The CMDB of a profile that a machine leaves, with its entry as it was before."""
-    claims = _claims(world, held.profile)
-    cmdb = world.cmdb(held.profile) if held.claim else None
-    index = cmdb.holders(claims.values()).index_of(held.machine) if cmdb else None
-    if cmdb is None or index is None:
+def _released(world: World, held: Assignment) -> tuple[ProfileName, Cmdb] | None:
+    """The CMDB of a profile that a machine leaves, with its entry as it was before.
+
+    Of a profile that was renamed, it is the CMDB in which the entry is found.
+    """
+    if held.claim is None:
         return None
-    return cmdb.release(index, claims[held.machine])
+    listed = world.state().quotas
+    for profile in [held.profile] if held.profile in listed else [held.profile, *listed]:
+        claims = _claims(world, profile)
+        cmdb = world.cmdb(profile)
+        index = cmdb.holders(claims.values()).index_of(held.machine) if cmdb else None
+        if cmdb is not None and index is not None:
+            return profile, cmdb.release(index, claims[held.machine])
+    return None

@@ -40,11 +40,8 @@ def install(inventory: Inventory, store: Store, settings: Settings, who: str = '
 
     answer = _committed(inventory, store, who, decide)
     decision = answer.decision
-    for contradiction in decision.contradictions:
-        _log.warning('contradiction=%r', contradiction)
-    for spec in [decision.spec, *(refusal.spec for refusal in decision.refusals)]:
-        for warning in spec.warnings if spec else ():
-            _log.warning('spec=%r', warning)
+    for warning in warnings_of(decision):
+        _log.warning('machine=%s warning=%r', decision.name, warning)
     if decision.profile is None:
         for refusal in decision.refusals:
             reasons = '; '.join([refusal.reason, *_explained(refusal, inventory)])
@@ -69,6 +66,13 @@ def report_failure(
     decision = answer.decision
     _log.warning('machine=%s failure=%r note=%r', decision.name, profile, decision.note)
     return answer
+
+
+def warnings_of(decision: Decision) -> list[str]:
+    """What the operator should know: edits that do not fit the ledger, slips in specs."""
+    specs = [decision.spec, *(refusal.spec for refusal in decision.refusals)]
+    slips = [warning for spec in specs if spec is not None for warning in spec.warnings]
+    return [*decision.contradictions, *slips]
 
 
 def refusal_lines(decision: Decision, inventory: Inventory, most: int = _LINES) -> list[str]:

@@ -26,6 +26,8 @@ _LOOKS_LIKE_CALL = re.compile(r'([A-Za-z_]\w*)\(.*\)', re.DOTALL)
 def slips(term: Term) -> list[str]:
     """Each slip in a sentence that begins with the term."""
     found = []
+    if term.variable is not None and term.variable != term.variable.strip():
+        found.append(f'is a variable with blanks around its name {term.variable!r}')
     if term.variable is not None and re.search(r'[<>()]', term.variable):
         found.append(f"is a variable with the name {term.variable!r}: did you forget an '='?")
     for part in _parts(term.expression):

@@ -74,6 +74,7 @@ def test_match_for_programs(pair: tuple[Path, Path]) -> None:
         'terms': ['disk', '$disk', 'size', '$s=gt(4)'],
     }
     assert run_match(hw, specs, '--var', 'disk') == (0, 'vda\n', '')
+    assert run_match(hw, specs, '--var', '$disk') == (0, 'vda\n', '')
     assert run_match(hw, specs, '--quiet') == (0, '', '')
     status, out, err = run_match(hw, specs, '--var', 'nonsense')
     assert (status, out, err) == (2, '', "no variable 'nonsense', the spec captures n, disk, s\n")
@@ -128,6 +129,8 @@ def test_match_goes_through_a_folder_as_an_upload_would(samples: Deployment) -> 
     )
     status, out, _ = run_match(INVENTORIES / 'storage.json', samples.config, '--json')
     assert (status, json.loads(out)['profile']) == (1, None)
+    status, out, err = run_match(INVENTORIES / 'storage.json', samples.config, '--var', 'eth')
+    assert (status, out, 'rack: its quota is spent' in err) == (1, '', True)
     samples.write(storage_specs='[')
     status, _, err = run_match(INVENTORIES / 'storage.json', samples.config)
     assert (status, 'storage.specs:1:1: not a Python literal' in err) == (2, True)
@@ -140,6 +143,8 @@ def test_match_on_a_terminal(pair: tuple[Path, Path], width: int) -> None:
     """In colour, unless asked not to, and as wide as it is."""
     pexpect = pytest.importorskip('pexpect')
     for no_color in ('', '1'):
+        if not os.path.exists('/dev/pts/ptmx'):
+            pytest.skip('needs pseudo terminals: mount -t devpts devpts /dev/pts')
         child = pexpect.spawn(
             sys.executable,
             ['-m', 'edeploylib.match', *map(str, pair)],
@@ -228,6 +233,17 @@ def test_upload_from_the_command_line(samples: Deployment) -> None:
         '',
     )
     assert "('rack', 3)" in samples.texts()['state']
+
+
+def test_upload_from_the_command_line_warns(samples: Deployment) -> None:
+    """Of slips in specs, and of edits that do not fit."""
+    rack = INVENTORIES / 'rack.json'
+    run(UPLOAD, '-f', rack, '--conf', samples.conf)
+    samples.write(rack_specs="[('disk', '$d', 'size', 'not(gte(4))')]", rack_cmdb="[{'tag': 'x'}]")
+    status, _, err = run(UPLOAD, '-f', INVENTORIES / 'storage.json', '--conf', samples.conf)
+    assert status == 0
+    assert 'warning: rack: the entry of machine 1 is no longer there\n' in err
+    assert 'did you mean ge?' in err
 
 
 def test_upload_from_the_command_line_refuses(samples: Deployment, tmp_path: Path) -> None:

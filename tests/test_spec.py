@@ -232,6 +232,7 @@ TEXT = 'begins like a test, but is taken as a text'
         ('range(2, 1)', ['is a range that nothing is in']),
         ('$mac > 5', ["is a variable with the name 'mac > 5': did you forget an '='?"]),
         ('$vgt(4)', ["is a variable with the name 'vgt(4)': did you forget an '='?"]),
+        ('$ ipmi', ["is a variable with blanks around its name ' ipmi'"]),
         ('$ipmi-channel 1', []),
         ('edeploy_test_vm ()', []),
         ('ProLiant DL360p Gen8 (654081-B21)', []),

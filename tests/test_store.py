@@ -26,6 +26,7 @@ from edeploylib.errors import (
     SpecError,
     StateError,
     StoreError,
+    UnclearEntry,
 )
 from edeploylib.inventory import Inventory
 from edeploylib.select import Decision, fail, select
@@ -356,7 +357,23 @@ def test_what_does_not_fit_is_told(make) -> None:
     answer = world.upload(machine(4))
     assert answer.variables['host'] == 'f'
     assert answer.contradictions == ('vm: entry 1 may be that of machine 1 or 2',)
-    assert world.upload(machine(1)).profile is None
+    edit(world, 'state', "('vm', '*')", "('vm', '*'), ('other', '*')")
+    with pytest.raises(
+        UnclearEntry, match=r'unclear which of the entries \[1\] .* machine 1 holds'
+    ):
+        world.upload(machine(1))
+
+
+def test_a_machine_that_leaves_a_renamed_profile_frees_its_entry(make) -> None:
+    world = lab(make, vm_specs=KEYED, vm_cmdb="[{'disk': 'vda', 'host': 'h1'}]")
+    world.upload(machine(1))
+    for name in ('vm.specs', 'vm.configure', 'vm.cmdb'):
+        rename(world, name, name.replace('vm', 'kvm'))
+    world.write('other.specs', '[]')
+    world.write('other.configure', 'pass')
+    world.write('state', "[('kvm', 0), ('other', 1)]")
+    assert world.upload(machine(1)).profile == 'other'
+    assert Cmdb.parse(world.texts()['kvm.cmdb']).entries == ({'disk': 'vda', 'host': 'h1'},)
 
 
 def test_an_entry_that_is_edited_twice_stays_its_machines(make) -> None:

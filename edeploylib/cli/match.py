@@ -11,6 +11,7 @@ from edeploylib.errors import EdeployError, UnknownVariable
 from edeploylib.explain import Explanation, explain, shown_fact
 from edeploylib.inventory import Inventory
 from edeploylib.select import Decision, Refusal, select
+from edeploylib.service import refusal_lines
 from edeploylib.spec import Spec
 from edeploylib.store.folder import Folder
 
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     how.add_argument('--quiet', action='store_true', help='the exit status only')
     how.add_argument('--var', metavar='NAME', help="print one variable's value alone")
     options = parser.parse_args(arguments)
-    if os.path.isdir(options.specs[0]):
+    if options.var is not None:
+        options.var = options.var.lstrip('$')
+    if any(map(os.path.isdir, options.specs)):
         if len(options.specs) > 1:
             parser.error('expected SPEC files or one CONFIGDIR')
         return run(lambda: _match_folder(options, options.specs[0]))
@@ -144,6 +147,8 @@ def _match_folder(options: argparse.Namespace, folder: str) -> int:
             raise UnknownVariable(f'no variable {options.var!r}, there are {there}')
         if decision.profile is not None:
             print(decision.variables[options.var])
+        else:
+            print(*refusal_lines(decision, inventory), sep='\n', file=sys.stderr)
     elif not options.quiet:
         _print_decision(decision, inventory, list(world.state().quotas))
     return NO_MATCH if decision.profile is None else MATCH

@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, read, run
+from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, read, run, warn
 from edeploylib.inventory import Inventory
-from edeploylib.service import install, refusal_lines, report_failure
+from edeploylib.service import install, refusal_lines, report_failure, warnings_of
 from edeploylib.settings import DEFAULT_SECTION, Settings
 from edeploylib.store import FileStore
 
@@ -32,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _upload(options: argparse.Namespace) -> int:
     settings = Settings.load(options.conf, options.section)
     inventory = Inventory.parse(read(options.hw), options.hw)
-    for warning in inventory.warnings:
-        print(f'warning: {warning}', file=sys.stderr)
+    warn(*inventory.warnings)
     store = FileStore(settings)
     if options.failure is not None:
         decision = report_failure(
@@ -42,6 +41,7 @@ def _upload(options: argparse.Namespace) -> int:
         print(f'# {decision.note}')
         return MATCH
     answer = install(inventory, store, settings, 'the command line')
+    warn(*warnings_of(answer.decision))
     if answer.script is None:
         print(*refusal_lines(answer.decision, inventory), sep='\n', file=sys.stderr)
         return NO_MATCH
