@@ -24,17 +24,30 @@ class Claim(NamedTuple):
     """What the ledger says of an entry that a machine holds.
 
     ``before`` is the entry as it was, ``after`` as the machine's upload left
-    it, each kept as its text; ``position`` is the index where it stood.
+    it, each kept as its text; ``position`` is the index where it stood, and
+    ``own`` the keys whose values no other entry had.
     """
 
     machine: int
     before_text: str
     after_text: str
     position: int = -1
+    own_text: str = '[]'
 
     @classmethod
-    def of(cls, machine: int, before: Entry, after: Entry, position: int = -1) -> 'Claim':
-        return cls(machine, repr(before), repr(after), position)
+    def of(
+        cls,
+        machine: int,
+        before: Entry,
+        after: Entry,
+        position: int = -1,
+        own: Iterable[str] = (),
+    ) -> 'Claim':
+        return cls(machine, repr(before), repr(after), position, repr(list(own)))
+
+    @property
+    def own(self) -> set[str]:
+        return set(cast(list[str], read(self.own_text, 'a claim', CmdbError)))
 
     @property
     def before(self) -> Entry:
@@ -167,10 +180,9 @@ class Cmdb:
         """Who holds which entry; an entry has one holder, and a claim one entry.
 
         The entry that a claim means is as the claim left it. Where the operator
-        has edited it since, it has something that no other entry has, and that
-        no other such claim knows; of several of that kind, it stands where it
-        stood. Of entries that nothing tells apart, it is the one that stands
-        there and has all that the claim found.
+        has edited it since, it has most of what was the claim's own. Of entries
+        that nothing tells apart, it is the one that stands there and has all
+        that the claim found.
         """
         held: dict[int, int] = {}
         edited = self._as_left(claims, held)
@@ -249,24 +261,27 @@ class Cmdb:
 
         Returns those of which nothing of their own is left anywhere.
         """
-        items = {claim.machine: _items(claim.before) | _items(claim.after) for claim in claims}
-        claims_with = Counter(item for its in items.values() for item in its)
+        items = {claim.machine: _own_items(claim) for claim in claims}
+        claims_with = Counter(
+            item for claim in claims for item in _items(claim.before) | _items(claim.after)
+        )
         entries_with: dict[Item, list[int]] = {item: [] for item in claims_with}
         for index, entry in enumerate(self.entries):
             for item in _items(entry):
                 if item in entries_with:
                     entries_with[item].append(index)
+        # Of each claim, the entries that have most of what is its own.
         hits: dict[int, set[int]] = {}
         for claim in claims:
             own = (entries_with[item] for item in items[claim.machine] if claims_with[item] == 1)
-            hits[claim.machine] = {its[0] for its in own if len(its) == 1 and its[0] not in held}
+            score = Counter(its[0] for its in own if len(its) == 1 and its[0] not in held)
+            most = max(score.values(), default=0)
+            hits[claim.machine] = {index for index, count in score.items() if count == most}
         claimed = Counter(index for its in hits.values() for index in its)
         lost = []
         for claim in claims:
             its = hits[claim.machine]
-            if claim.position in its:
-                held[claim.position] = claim.machine
-            elif len(its) == 1 and all(claimed[index] == 1 for index in its):
+            if len(its) == 1 and all(claimed[index] == 1 for index in its):
                 held[its.pop()] = claim.machine
             elif its:
                 for index in its:
@@ -280,6 +295,15 @@ class Cmdb:
         return 0 <= claim.position < len(self.entries) and bool(
             found and _includes(self.entries[claim.position], found)
         )
+
+    def own(self, index: int, entry: Entry) -> list[str]:
+        """The keys of an entry, at an index, whose values no other entry has."""
+        others = (*self.entries[:index], *self.entries[index + 1 :])
+        return [
+            name
+            for name, value in entry.items()
+            if name != 'used' and not any(other.get(name) == value for other in others)
+        ]
 
     def give(self, index: int, variables: Mapping[str, Scalar]) -> 'Cmdb':
         """With the entry updated by a machine's variables and marked as used."""
@@ -379,6 +403,11 @@ def _canonical(entry: Entry) -> str:
 
 def _items(entry: Entry) -> set[Item]:
     return {(name, repr(value)) for name, value in entry.items() if name != 'used'}
+
+
+def _own_items(claim: Claim) -> set[Item]:
+    own = claim.own
+    return {item for item in _items(claim.before) | _items(claim.after) if item[0] in own}
 
 
 def _found(claim: Claim) -> Entry:

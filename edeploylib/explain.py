@@ -3,15 +3,16 @@
 Rules are counted from 1, as people do; facts by their index, from 0.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from edeploylib.errors import SearchLimitExceeded
 from edeploylib.hints import hints, wanted
-from edeploylib.inventory import Inventory, Scalar
+from edeploylib.inventory import Fact, Inventory, Scalar
 from edeploylib.match import BUDGET, Match, candidates, match
+from edeploylib.search import Exhausted, Meter
 from edeploylib.spec import ELEMENTS, Rule, Spec
-from edeploylib.term import test_of
+from edeploylib.term import Test, growth_of, test_of
 
 # The kinds of reasons.
 NO_FACT = 'no fact'
@@ -189,14 +190,10 @@ def _no_fact(spec: Spec, number: int, inventory: Inventory) -> Reason:
 
 def _nearest(rule: Rule, inventory: Inventory) -> tuple[Near, ...]:
     """The facts with the least that differs: of the same kind, if there are any."""
-    tests = [
-        (element, test_of(term.expression))
-        for element, term in enumerate(rule)
-        if term.expression is not None
-    ]
     ranked = []
+    tests = _Tests(rule)
     for fact, elements in enumerate(inventory.facts):
-        wrong = [element for element, holds in tests if not holds(str(elements[element]))]
+        wrong = tests.failed(elements)
         # A wrong category is further away than a wrong property, and so on.
         weight = sum((8, 2, 4, 1)[element] for element in wrong)
         if weight < 12:
@@ -214,6 +211,49 @@ def _nearest(rule: Rule, inventory: Inventory) -> tuple[Near, ...]:
         )
         for _, fact, wrong in near
     )
+
+
+class _Tests:
+    """What a rule wants of a fact's elements, as far as it can be afforded."""
+
+    def __init__(self, rule: Rule) -> None:
+        # Literals first: they tell most facts apart, and cost nothing.
+        self._checks = sorted(
+            (
+                (element, test_of(term.expression), growth_of(term.expression))
+                for element, term in enumerate(rule)
+                if term.expression is not None
+            ),
+            key=lambda check: check[2] is not None,
+        )
+        self._meter = Meter(BUDGET)
+        self._tested: dict[tuple[int, str], bool] = {}
+
+    def failed(self, fact: Fact) -> list[int]:
+        """The elements that are not as they should be, in order."""
+        wrong: list[int] = []
+        for element, holds, steps in self._checks:
+            text = str(fact[element])
+            if not (
+                holds(text) if steps is None else self._affordable(element, holds, steps, text)
+            ):
+                wrong.append(element)
+        return sorted(wrong)
+
+    def _affordable(
+        self, element: int, holds: Test, steps: Callable[[int], int], text: str
+    ) -> bool:
+        """A costly test, made once for a text; one that is too costly counts as failed."""
+        known = self._tested.get((element, text))
+        if known is None:
+            try:
+                self._meter.spend(steps(len(text)))
+                known = holds(text)
+            except Exhausted:
+                self._meter.left += steps(len(text))
+                known = False
+            self._tested[element, text] = known
+        return known
 
 
 def _untied(rule: Rule, inventory: Inventory, fact: int) -> Difference:
@@ -263,17 +303,33 @@ def _conflict(
 def _smallest(
     spec: Spec, inventory: Inventory, domains: Sequence[Sequence[int]], budget: int
 ) -> list[int]:
-    """Rules that cannot hold together, none of which can be left out."""
-    kept = list(range(len(spec)))
-    # Rules with many facts are seldom at fault: they go first.
-    for number in sorted(kept, key=lambda number: -len(domains[number])):
-        rest = [other for other in kept if other != number]
+    """Rules that cannot hold together, none of which can be left out.
+
+    By halves: what a conflict needs of one half is sought while the other
+    half, or what the conflict needs of it, is there.
+    """
+
+    def is_conflict(rules: Sequence[int]) -> bool:
+        part = Spec(tuple(spec.rules[number] for number in sorted(rules)))
         try:
-            if match(Spec(tuple(spec.rules[other] for other in rest)), inventory, budget) is None:
-                kept = rest
+            return match(part, inventory, budget) is None
         except SearchLimitExceeded:
-            continue  # not proved, so it stays
-    return kept
+            return False  # not proved
+
+    def needed(there: list[int], is_new: bool, rules: list[int]) -> list[int]:
+        if is_new and is_conflict(there):
+            return []
+        if len(rules) == 1:
+            return rules
+        half = len(rules) // 2
+        first, second = rules[:half], rules[half:]
+        of_second = needed(there + first, True, second)
+        of_first = needed(there + of_second, bool(of_second), first)
+        return of_first + of_second
+
+    # Rules with few facts are often at fault: they are there first.
+    rules = sorted(range(len(spec)), key=lambda number: len(domains[number]))
+    return sorted(needed([], False, rules))
 
 
 def _values(

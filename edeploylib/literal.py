@@ -50,7 +50,7 @@ class Source:
         # be an indentation error.
         self._indent = lead - self._starts[first]
         self._first = first + 1
-        source = '\n' * first + self.text[lead:]
+        source = '\n' * first + self.text[lead:].rstrip(' \t\f\r\n')
         try:
             with quietly():
                 return ast.parse(source, mode='eval').body

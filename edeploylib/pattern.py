@@ -53,14 +53,6 @@ class Growth(NamedTuple):
             max(self.base, other.base),
         )
 
-    def beside(self, other: 'Growth') -> 'Growth':
-        """Of both, where each is tried once."""
-        return Growth(
-            max(self.power, other.power),
-            max(self.bits, other.bits),
-            max(self.base, other.base),
-        )
-
     def steps(self, length: int) -> int:
         """In steps of a search for facts, at least 1."""
         exponent = self.power * log2(length + 1) + self.bits + log2(self.base) * length
@@ -82,10 +74,8 @@ def trimmed(pattern: str) -> str:
 def growth(pattern: str) -> Growth:
     """The growth of ``re.search`` with a pattern that can be compiled."""
     tree = parser.parse(pattern)
-    if tree.state.flags & re.IGNORECASE:
-        nodes = _Nodes(ignore_case=True)
-    else:
-        nodes = _Nodes(ignore_case=False)
+    ignores = tree.state.flags & re.IGNORECASE or _has_flag(list(tree), re.IGNORECASE)
+    nodes = _Nodes(ignore_case=bool(ignores))
     found = nodes.growth(list(tree), 0)
     starts = not (len(tree) and tree[0] == (op.AT, op.AT_BEGINNING))
     multiline = bool(tree.state.flags & re.MULTILINE)
@@ -119,7 +109,10 @@ class _Nodes:
             else:
                 inner = _inside(kind, argument)
                 if inner is not None and kind in _ZERO_WIDTH:
-                    total = total.beside(self.growth(inner, 0))
+                    # What is looked at may be run along again at each look.
+                    runs, self.runs = self.runs, False
+                    total = total.then(self.growth(inner, 0)).then(Growth(power=self.runs))
+                    self.runs = runs
                 elif inner is not None:
                     total = total.then(self.growth(inner, after))
         return total
@@ -134,6 +127,10 @@ class _Nodes:
             return Growth(base=2 + self._branches(item))
         if inner != Growth():
             inner = Growth(inner.power * most, inner.bits * most, inner.base)
+        # Many rounds, and rounds of a group, which cost more.
+        rounds = log2(max(fewest, 1)) if fewest > _FEW else 0
+        slow = log2(_FAST / _SLOW) if most > _FEW and not _is_character(item) else 0
+        inner = inner.then(Growth(bits=rounds + slow))
         if not ambiguous:
             return inner
         return inner.then(Growth(power=1) if choices > _FEW else Growth(bits=log2(choices)))
@@ -169,27 +166,33 @@ class _Nodes:
         for kind, argument in nodes:
             if kind is op.AT and argument in (op.AT_END, op.AT_END_STRING):
                 return found | (1 << ord('\n')), False
+            if kind in (op.ASSERT, op.ASSERT_NOT):
+                found = _ALL  # a look ahead may fail behind anything
             if kind in _ZERO_WIDTH:
                 continue
-            if kind in _REPEATS:
-                first, can_be_empty = self.first(list(argument[2]))
-                can_be_empty = can_be_empty or argument[0] == 0
-            elif kind is op.BRANCH:
-                parts = [self.first(list(branch)) for branch in argument[1]]
-                first = 0
-                for part, _ in parts:
-                    first |= part
-                can_be_empty = any(empty for _, empty in parts)
-            elif (inner := _inside(kind, argument)) is not None:
-                first, can_be_empty = self.first(inner)
-            elif kind in (op.GROUPREF, op.GROUPREF_EXISTS):
-                first, can_be_empty = _ALL, True
-            else:
-                first, can_be_empty = self._characters(kind, argument), False
+            first, can_be_empty = self._first_of(kind, argument)
             found |= first
             if not can_be_empty:
                 return found, False
         return found, True
+
+    def _first_of(self, kind: Any, argument: Any) -> tuple[int, bool]:
+        """Of one node, as ``first``."""
+        if kind in _REPEATS:
+            first, can_be_empty = self.first(list(argument[2]))
+            return first, can_be_empty or argument[0] == 0
+        if kind is op.BRANCH:
+            parts = [self.first(list(branch)) for branch in argument[1]]
+            found = 0
+            for part, _ in parts:
+                found |= part
+            return found, any(empty for _, empty in parts)
+        inner = _inside(kind, argument)
+        if inner is not None:
+            return self.first(inner)
+        if kind in (op.GROUPREF, op.GROUPREF_EXISTS):
+            return _ALL, True
+        return self._characters(kind, argument), False
 
     def _characters(self, kind: Any, argument: Any) -> int:
         """The characters that a node of one character stands for."""
@@ -223,6 +226,21 @@ class _Nodes:
             if characters >> code & 1:
                 found |= 1 << ord(chr(code).swapcase())
         return found
+
+
+def _has_flag(nodes: list[Any], flag: int) -> bool:
+    """Whether a group in some nodes sets a flag for itself."""
+    for kind, argument in nodes:
+        if kind is op.SUBPATTERN and argument[1] & flag:
+            return True
+        branches = argument[1] if kind is op.BRANCH else [_inside(kind, argument) or []]
+        if any(_has_flag(list(branch), flag) for branch in branches):
+            return True
+    return False
+
+
+def _is_character(nodes: list[Any]) -> bool:
+    return len(nodes) == 1 and nodes[0][0] in (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN)
 
 
 def _inside(kind: Any, argument: Any) -> list[Any] | None:

@@ -16,7 +16,7 @@ _SCALAR = rf'{_KEY}|-?(?:0|[1-9][0-9]{{0,17}})|True|False|None'
 _PAIR = rf'{_SPACE}({_KEY}){_SPACE}:{_SPACE}({_SCALAR}){_SPACE}'
 _ITEMS = re.compile(rf'{_PAIR}[,}}]')
 _ITEM = _PAIR.replace('(', '(?:').replace('(?:?:', '(?:')
-_DICT = re.compile(rf'\{{(?:{_ITEM}(?:,{_ITEM})*|{_SPACE})\}}')
+_DICT = re.compile(rf'\{{(?:({_ITEM}(?:,{_ITEM})*)|{_SPACE})\}}')
 _OPEN = re.compile(rf'\ufeff?{_SPACE}\[{_SPACE}')
 _BETWEEN = re.compile(rf'{_SPACE},{_SPACE}')
 _CLOSE = re.compile(rf'{_SPACE}\]{_SPACE}(?:#[^\r\n\x00]*)?\Z')
@@ -42,6 +42,9 @@ def plain_dicts(text: str) -> tuple[list[dict[str, Value]], list[Span]] | None:
                 key[1:-1]: scalar[1:-1] if scalar[0] in '\'"' else _value(scalar)
                 for key, scalar in _ITEMS.findall(text, start + 1, offset)
             }
+            # What looks like an item in an empty one stands in a comment.
+            if one[1]
+            else {}
         )
         comma = _BETWEEN.match(text, offset)
         if not comma:

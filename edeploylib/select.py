@@ -245,7 +245,7 @@ def _take(
         # The keys name another entry of the same CMDB now.
         after = after.release(former, claims[machine])
     entry = after.entries[index]
-    claim = Claim.of(machine, before, entry, index)
+    claim = Claim.of(machine, before, entry, index, cmdb.own(index, {**before, **entry}))
     assignment = Assignment(machine, profile, INSTALLING, claim)
     contradictions = tuple(_contradictions(profile, claims, holders))
     return _Taken(found, after, entry, assignment, contradictions)

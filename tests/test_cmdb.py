@@ -131,8 +131,12 @@ def test_a_rendered_cmdb_parses_back(listed, data) -> None:
 
 
 FREE = {'ip': '10.0.0.1'}
-MINE = Claim.of(7, {'ip': '10.0.0.2'}, {'ip': '10.0.0.2', 'mac': 'm', 'used': 1})
-THEIRS = Claim.of(8, {'ip': '10.0.0.3'}, {'ip': '10.0.0.3', 'mac': 'n', 'used': 1})
+MINE = Claim.of(
+    7, {'ip': '10.0.0.2'}, {'ip': '10.0.0.2', 'mac': 'm', 'used': 1}, own=['ip', 'mac']
+)
+THEIRS = Claim.of(
+    8, {'ip': '10.0.0.3'}, {'ip': '10.0.0.3', 'mac': 'n', 'used': 1}, own=['ip', 'mac']
+)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +186,9 @@ def test_equal_entries_are_held_one_by_one() -> None:
 
 H1, H2 = {'host': 'h1', 'ip': '1'}, {'host': 'h2', 'ip': '2'}
 DISK = {'disk': 'vda', 'used': 1}
-ONE, TWO = Claim.of(1, H1, {**H1, **DISK}, 0), Claim.of(2, H2, {**H2, **DISK}, 1)
+OWN = ['host', 'ip']
+ONE = Claim.of(1, H1, {**H1, **DISK}, 0, OWN)
+TWO = Claim.of(2, H2, {**H2, **DISK}, 1, OWN)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +300,20 @@ def test_near_literals_are_scanned_as_the_tree_reads_them(text: str) -> None:
     scanned = plain_dicts(text)
     if scanned is not None:
         assert scanned[0] == ast.literal_eval(text.strip())
+
+
+@pytest.mark.parametrize(
+    'text', ["[{# 'host': 'h9'\n}, {'host': 'h2'}]", "[{'a': 1 # 'b': 2,\n}]", "[{ #\n'a': 1}]"]
+)
+def test_what_stands_in_a_comment_is_none(text: str) -> None:
+    assert list(Cmdb.parse(text).entries) == ast.literal_eval(text)
+
+
+@pytest.mark.parametrize('after', ['\n  ', '\r\n\t', '\n\n # end \n  '])
+def test_blanks_at_the_end_are_none(after: str) -> None:
+    """In what is scanned, and in what takes a tree."""
+    for text in ("[{'a': 'b'}]", "[{'a': 'b\\\\c'}]", "generate({'a': '1-2'})"):
+        assert Cmdb.parse(text + after).entries == Cmdb.parse(text).entries
 
 
 def test_what_the_server_writes_is_scanned() -> None:

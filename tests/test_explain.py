@@ -171,3 +171,15 @@ def test_each_message_alone_is_enough_to_mend_it(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2)
     assert message in done.stdout + done.stderr
+
+
+def test_an_explanation_costs_no_more_than_the_match() -> None:
+    """A test that cannot be afforded counts as failed, and many rules are halved, not dropped."""
+    facts = [('n', 'e', 'p', 'a' * 60 + 'b')]
+    (reason,) = explain([('q', 'q', 'q', 'regexp((a+)+$)')], facts).reasons
+    assert reason.kind == NO_FACT
+    facts = [('n', f'e{n}', 'p', f'v{n}') for n in range(1000)]
+    spec = [('n', f'$e{n}', 'p', f'$v{n}') for n in range(58)]
+    spec += [('n', '$e0', 'p', '$w'), ('n', '$e5', 'p', '$w1')]
+    (reason,) = explain(spec, facts).reasons
+    assert reason.rules in ((1, 59), (6, 60))

@@ -57,7 +57,7 @@ ROOMS = {
     'search': '',
     'match': 'errors inventory spec search term',
     'hints': 'address inventory slips spec term units',
-    'explain': 'errors hints inventory match spec term',
+    'explain': 'errors hints inventory match search spec term',
     'generate': 'errors literal',
     'plain': 'literal',
     'cmdb': 'errors literal generate inventory plain',

@@ -340,6 +340,25 @@ def test_a_deleted_entry_takes_no_other_with_it(make) -> None:
     assert world.upload(machine(2)).variables['host'] == 'b'
 
 
+@pytest.mark.parametrize('free', [False, True])
+@pytest.mark.parametrize('top', ['', "{'host': 'n'}, "])
+def test_an_entry_that_is_edited_and_moved_stays_its_machines(make, free: bool, top: str) -> None:
+    """Another that alone has a value of it now is not taken for it."""
+    world = lab(make, vm_cmdb="[{'host': 'h0', 'vlan': 1}, {'host': 'h1', 'vlan': 1}]")
+    world.upload(machine(1))
+    entry = dict(Cmdb.parse(world.texts()['vm.cmdb']).entries[0])
+    if free:
+        entry = {'host': 'h0', 'vlan': 1}
+    entry['vlan'] = 2
+    world.write('vm.cmdb', f"[{top}{{'host': 'h1', 'vlan': 1}}, {entry!r}]")
+    try:
+        given = world.upload(machine(1)).variables['host']
+    except UnclearEntry:
+        assert free
+        return
+    assert given == 'h0'
+
+
 def test_what_does_not_fit_is_told(make) -> None:
     """An entry that is gone, and entries of which none can tell whose they are."""
     world = lab(make, state="[('vm', '*')]", vm_specs=SIZES, vm_cmdb=VLANS)

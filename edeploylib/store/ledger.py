@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS assignments (
     before TEXT,
     after TEXT,
     position INTEGER NOT NULL,
+    own TEXT NOT NULL,
     since REAL NOT NULL,
     changed REAL NOT NULL,
     inventory TEXT NOT NULL,
@@ -183,7 +184,7 @@ class Ledger:
 
     def assignment(self, machine: Machine) -> Assignment | None:
         query = (
-            'SELECT machine, profile, status, before, after, position '
+            'SELECT machine, profile, status, before, after, position, own '
             "FROM assignments WHERE machine = ? AND status <> 'released'"
         )
         for id, profile, status, *claim in self._rows(query, machine.id):
@@ -194,7 +195,7 @@ class Ledger:
     def claims(self, profile: ProfileName) -> list[Claim]:
         """What is held of a profile's CMDB."""
         query = (
-            'SELECT machine, before, after, position FROM assignments '
+            'SELECT machine, before, after, position, own FROM assignments '
             'WHERE section = ? AND profile = ? AND before IS NOT NULL '
             "AND status <> 'released' ORDER BY machine"
         )
@@ -255,9 +256,9 @@ class Ledger:
             'SELECT since FROM assignments WHERE machine = ? AND profile = ? AND status <> ?',
             (id, held.profile, RELEASED),
         ).fetchone()
-        claim = (None, None, -1) if held.claim is None else held.claim[1:]
+        claim = (None, None, -1, '') if held.claim is None else held.claim[1:]
         self._db.execute(
-            'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+            'INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
             (
                 id,
                 self._section,
