@@ -4,72 +4,17 @@ file  = list | "generate(" dict ")" | file "+" file
 """
 
 import ast
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from edeploylib.claims import Claim, Holders, canonical, find_holders, includes
 from edeploylib.errors import CmdbError, ModelError
 from edeploylib.generate import Entry, generate
 from edeploylib.inventory import Scalar
-from edeploylib.literal import Source, Value, decoded, read
+from edeploylib.literal import Source, Value, decoded
 from edeploylib.plain import plain_dicts
 
 _WIDTH = 79
-
-# A key and the text of its value.
-Item = tuple[str, str]
-
-
-class Claim(NamedTuple):
-    """What the ledger says of an entry that a machine holds.
-
-    ``before`` is the entry as it was, ``after`` as the machine's upload left
-    it, each kept as its text; ``position`` is the index where it stood, and
-    ``own`` the keys whose values no other entry had.
-    """
-
-    machine: int
-    before_text: str
-    after_text: str
-    position: int = -1
-    own_text: str = '[]'
-
-    @classmethod
-    def of(
-        cls,
-        machine: int,
-        before: Entry,
-        after: Entry,
-        position: int = -1,
-        own: Iterable[str] = (),
-    ) -> 'Claim':
-        return cls(machine, repr(before), repr(after), position, repr(list(own)))
-
-    @property
-    def own(self) -> set[str]:
-        return set(cast(list[str], read(self.own_text, 'a claim', CmdbError)))
-
-    @property
-    def before(self) -> Entry:
-        return _entry_of(self.before_text)
-
-    @property
-    def after(self) -> Entry:
-        return _entry_of(self.after_text)
-
-
-class Holders(NamedTuple):
-    """Who holds what, by an entry's index.
-
-    ``doubtful`` are entries of which edits have left unclear which of these
-    machines holds them: nobody else may have them.
-    """
-
-    held: Mapping[int, int]
-    doubtful: Mapping[int, frozenset[int]]
-
-    def index_of(self, machine: int) -> int | None:
-        return next((index for index, holder in self.held.items() if holder == machine), None)
 
 
 class NoEntry(NamedTuple):
@@ -156,7 +101,7 @@ class Cmdb:
         holders = claims if isinstance(claims, Holders) else self.holders(claims)
         wanted: Sequence[int] = range(len(self.entries))
         if keys:
-            wanted = [index for index in wanted if _includes(self.entries[index], keys)]
+            wanted = [index for index in wanted if includes(self.entries[index], keys)]
         if keys and not wanted:
             return NoEntry(f'no entry has {_shown(keys)}')
         mine = holders.index_of(machine)
@@ -164,7 +109,7 @@ class Cmdb:
             return mine
         candidates = [i for i in wanted if i not in holders.held and i not in holders.doubtful]
         for index in candidates:
-            if variables and _includes(self.entries[index], variables):
+            if variables and includes(self.entries[index], variables):
                 return index
         for index in candidates:
             if not self.entries[index].get('used'):
@@ -177,124 +122,8 @@ class Cmdb:
         return NoEntry(f'no entry{having}: {used} of {len(wanted)} used{held}')
 
     def holders(self, claims: Iterable[Claim]) -> Holders:
-        """Who holds which entry; an entry has one holder, and a claim one entry.
-
-        The entry that a claim means is as the claim left it. Where the operator
-        has edited it since, it has most of what was the claim's own. Of entries
-        that nothing tells apart, it is the one that stands there and has all
-        that the claim found.
-        """
-        held: dict[int, int] = {}
-        edited = self._as_left(claims, held)
-        if not edited:
-            return Holders(held, {})
-        doubtful: dict[int, set[int]] = {}
-        for claim in self._told_apart(edited, held, doubtful):
-            if self._stands_alike(claim) and claim.position not in held:
-                held[claim.position] = claim.machine
-                continue
-            # It is gone; or it is one of those that are used by somebody like it.
-            wrote = _wrote(claim)
-            for index, entry in enumerate(self.entries):
-                if index not in held and wrote and 'used' in entry and _includes(entry, wrote):
-                    doubtful.setdefault(index, set()).add(claim.machine)
-        return Holders(
-            held,
-            {index: frozenset(its) for index, its in doubtful.items() if index not in held},
-        )
-
-    def _as_left(self, claims: Iterable[Claim], held: dict[int, int]) -> list[Claim]:
-        """Note the claims whose entries nobody has edited; return the others."""
-        left = []
-        there = len(self.entries)
-        for claim in claims:
-            index = claim.position
-            if 0 <= index < there and repr(self.entries[index]) == claim.after_text:
-                held[index] = claim.machine
-            else:
-                left.append(claim)
-        # Then wherever they stand, and with their items in any order.
-        for text_of_entry, text_of_claim in (
-            (repr, lambda claim: claim.after_text),
-            (_canonical, lambda claim: _canonical(claim.after)),
-        ):
-            if left:
-                left = self._same_text(left, text_of_entry, text_of_claim, held)
-        return left
-
-    def _same_text(
-        self,
-        claims: list[Claim],
-        text_of_entry: Callable[[Entry], str],
-        text_of_claim: Callable[[Claim], str],
-        held: dict[int, int],
-    ) -> list[Claim]:
-        by_text: dict[str, list[Claim]] = {}
-        for claim in claims:
-            by_text.setdefault(text_of_claim(claim), []).append(claim)
-        there: dict[str, list[int]] = {}
-        for index, entry in enumerate(self.entries):
-            # What a claim has left is used.
-            if 'used' in entry and index not in held:
-                text = text_of_entry(entry)
-                if text in by_text:
-                    there.setdefault(text, []).append(index)
-        edited = []
-        for text, alike in by_text.items():
-            indices = there.get(text, [])
-            moved = []
-            for claim in alike:
-                if claim.position in indices:
-                    indices.remove(claim.position)
-                    held[claim.position] = claim.machine
-                else:
-                    moved.append(claim)
-            for claim, index in zip(moved, indices, strict=False):
-                held[index] = claim.machine
-            edited += moved[len(indices) :]
-        return edited
-
-    def _told_apart(
-        self, claims: list[Claim], held: dict[int, int], doubtful: dict[int, set[int]]
-    ) -> list[Claim]:
-        """Note the claims that know something that one entry alone has.
-
-        Returns those of which nothing of their own is left anywhere.
-        """
-        items = {claim.machine: _own_items(claim) for claim in claims}
-        claims_with = Counter(
-            item for claim in claims for item in _items(claim.before) | _items(claim.after)
-        )
-        entries_with: dict[Item, list[int]] = {item: [] for item in claims_with}
-        for index, entry in enumerate(self.entries):
-            for item in _items(entry):
-                if item in entries_with:
-                    entries_with[item].append(index)
-        # Of each claim, the entries that have most of what is its own.
-        hits: dict[int, set[int]] = {}
-        for claim in claims:
-            own = (entries_with[item] for item in items[claim.machine] if claims_with[item] == 1)
-            score = Counter(its[0] for its in own if len(its) == 1 and its[0] not in held)
-            most = max(score.values(), default=0)
-            hits[claim.machine] = {index for index, count in score.items() if count == most}
-        claimed = Counter(index for its in hits.values() for index in its)
-        lost = []
-        for claim in claims:
-            its = hits[claim.machine]
-            if len(its) == 1 and all(claimed[index] == 1 for index in its):
-                held[its.pop()] = claim.machine
-            elif its:
-                for index in its:
-                    doubtful.setdefault(index, set()).add(claim.machine)
-            else:
-                lost.append(claim)
-        return lost
-
-    def _stands_alike(self, claim: Claim) -> bool:
-        found = _found(claim)
-        return 0 <= claim.position < len(self.entries) and bool(
-            found and _includes(self.entries[claim.position], found)
-        )
+        """Who holds which entry, by what the ledger says."""
+        return find_holders(self.entries, claims)
 
     def own(self, index: int, entry: Entry) -> list[str]:
         """The keys of an entry, at an index, whose values no other entry has."""
@@ -321,7 +150,7 @@ class Cmdb:
         return self._with(index, entry)
 
     def _with(self, index: int, entry: Entry) -> 'Cmdb':
-        if _canonical(entry) == _canonical(self.entries[index]):
+        if canonical(entry) == canonical(self.entries[index]):
             return self
         entries = (*self.entries[:index], entry, *self.entries[index + 1 :])
         return Cmdb(self.text, entries, self._spans, self._edited | {index})
@@ -380,52 +209,6 @@ def _generated(call: ast.Call, source: Source) -> list[Entry]:
         return generate(source.mapping(model))
     except ModelError as broken:
         source.fail(broken.message, model)
-
-
-def _includes(entry: Mapping[str, Value], wanted: Mapping[str, Value]) -> bool:
-    """Whether all that is wanted stands in the entry, compared by text."""
-    return all(name in entry and _same(entry[name], value) for name, value in wanted.items())
-
-
-def _same(left: Value, right: Value) -> bool:
-    if isinstance(left, list | tuple | dict) or isinstance(right, list | tuple | dict):
-        return left == right
-    return str(left) == str(right)
-
-
-def _entry_of(text: str) -> Entry:
-    return cast(Entry, read(text, 'a claim', CmdbError))
-
-
-def _canonical(entry: Entry) -> str:
-    return repr(sorted(entry.items()))
-
-
-def _items(entry: Entry) -> set[Item]:
-    return {(name, repr(value)) for name, value in entry.items() if name != 'used'}
-
-
-def _own_items(claim: Claim) -> set[Item]:
-    own = claim.own
-    return {item for item in _items(claim.before) | _items(claim.after) if item[0] in own}
-
-
-def _found(claim: Claim) -> Entry:
-    """What a claim found in its entry and left as it was."""
-    after = claim.after
-    return {
-        name: value
-        for name, value in claim.before.items()
-        if name != 'used' and name in after and after[name] == value
-    }
-
-
-def _wrote(claim: Claim) -> Entry:
-    """What a claim wrote into its entry."""
-    found = _found(claim)
-    return {
-        name: value for name, value in claim.after.items() if name != 'used' and name not in found
-    }
 
 
 def _shown(keys: Mapping[str, Scalar]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple, Protocol
 
-from edeploylib.cmdb import Claim, Cmdb, Holders, NoEntry
+from edeploylib.claims import Claim, Holders
+from edeploylib.cmdb import Cmdb, NoEntry
 from edeploylib.errors import SearchLimitExceeded, UnclearEntry
 from edeploylib.generate import Entry
 from edeploylib.identity import Identity, Key, Machine, identify, keys_of

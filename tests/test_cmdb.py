@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edeploylib.cmdb import Claim, Cmdb, NoEntry
+from edeploylib.claims import Claim
+from edeploylib.cmdb import Cmdb, NoEntry
 from edeploylib.errors import CmdbError
 from edeploylib.plain import plain_dicts
 

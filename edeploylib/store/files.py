@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TypeVar
 
-from edeploylib.cmdb import Claim, Cmdb
+from edeploylib.claims import Claim
+from edeploylib.cmdb import Cmdb
 from edeploylib.errors import EditedMeanwhile, StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
-from edeploylib.cmdb import Claim
+from edeploylib.claims import Claim
 from edeploylib.identity import Key, Machine
 from edeploylib.select import Assignment
 from edeploylib.state import ProfileName

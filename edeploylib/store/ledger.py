@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from edeploylib.cmdb import Claim
+from edeploylib.claims import Claim
 from edeploylib.errors import StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.select import RELEASED, Assignment, Decision

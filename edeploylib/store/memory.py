@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from edeploylib.cmdb import Claim
+from edeploylib.claims import Claim
 from edeploylib.errors import LockTimeout, StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
