@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from edeploylib.errors import EditedMeanwhile
-from edeploylib.explain import explain
 from edeploylib.inventory import Inventory
 from edeploylib.script import render
 from edeploylib.select import Decision, Refusal, fail, select
@@ -91,7 +90,12 @@ def refusal_lines(decision: Decision, inventory: Inventory, most: int = _LINES) 
 
 
 def _explained(refusal: Refusal, inventory: Inventory) -> list[str]:
-    return explain(refusal.spec, inventory).lines() if refusal.spec is not None else []
+    if refusal.spec is None:
+        return []
+    # Most uploads need none, and a CGI program starts for each.
+    from edeploylib.explain import explain
+
+    return explain(refusal.spec, inventory).lines()
 
 
 def _committed(

@@ -13,7 +13,6 @@ from typing import NamedTuple, NoReturn
 from edeploylib.address import network, within
 from edeploylib.errors import Place, SpecError
 from edeploylib.literal import is_scalar, quietly, shown
-from edeploylib.pattern import growth, trimmed
 from edeploylib.units import Number, decimal, size
 
 Test = Callable[[str], bool]
@@ -233,6 +232,8 @@ def _within(*cidrs: str) -> Test:
 
 
 def _searches(pattern: str) -> Test:
+    from edeploylib.pattern import trimmed
+
     with quietly():
         search = re.compile(trimmed(pattern)).search
     return lambda text: search(text) is not None
@@ -281,6 +282,9 @@ def growth_of(expression: Expression) -> Callable[[int], int] | None:
     if isinstance(expression, Literal):
         return None
     if expression.operator == 'regexp':
+        # Few specs have any, and a CGI program starts for each upload.
+        from edeploylib.pattern import growth, trimmed
+
         with quietly():
             grown = growth(trimmed(str(expression.arguments[0])))
         return grown.steps
