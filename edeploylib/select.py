@@ -34,8 +34,8 @@ class Assignment(NamedTuple):
     """What one machine holds.
 
     While ``status`` is installing or installed it holds a unit of the profile's
-    quota; once it has failed, only its entry is kept for it. ``claim`` is its CMDB entry,
-    None for a profile without CMDB.
+    quota; once it has failed, only its entry is kept for it. ``claim`` is its
+    CMDB entry, None for a profile without CMDB.
     """
 
     machine: int
@@ -120,7 +120,7 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
 
     A profile takes it if it has quota, its spec matches, and it can give an
     entry of its CMDB. Raises what keeps it from deciding: IdentityConflict,
-    SearchLimitExceeded, or the error of a broken file.
+    UnclearEntry, SearchLimitExceeded, or the error of a broken file.
     """
     identity = identify_machine(inventory, world, ignored_macs)
     held = world.assignment(identity.machine) if identity.machine else None
@@ -222,7 +222,10 @@ def _take(
     world.configure(profile)
     cmdb = world.cmdb(profile)
     if cmdb is None:
-        return _Taken(found, None, {}, Assignment(machine, profile, INSTALLING))
+        held = len(list(world.claims(profile)))
+        gone = (f'{profile}: its CMDB is gone, of which {held} machines hold entries',)
+        assignment = Assignment(machine, profile, INSTALLING)
+        return _Taken(found, None, {}, assignment, gone if held else ())
     claims = _claims(world, profile)
     holders = cmdb.holders(claims.values())
     unclear = [index for index, machines in holders.doubtful.items() if machine in machines]

@@ -383,6 +383,15 @@ def test_what_does_not_fit_is_told(make) -> None:
         world.upload(machine(1))
 
 
+def test_a_cmdb_that_has_gone_is_told(make) -> None:
+    """The profile has none now; but machines held entries of it."""
+    world = lab(make)
+    world.upload(machine(1))
+    world.write('vm.cmdb', None)
+    answer = world.upload(machine(2))
+    assert answer.contradictions == ('vm: its CMDB is gone, of which 1 machines hold entries',)
+
+
 def test_a_machine_that_leaves_a_renamed_profile_frees_its_entry(make) -> None:
     world = lab(make, vm_specs=KEYED, vm_cmdb="[{'disk': 'vda', 'host': 'h1'}]")
     world.upload(machine(1))

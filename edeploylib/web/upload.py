@@ -89,7 +89,7 @@ class Application:
         finally:
             body.drain()
 
-    def _answer(self, request: Request, body: 'Body') -> Response:
+    def _answer(self, request: Request, body: Body) -> Response:
         if request.method != 'POST':
             raise UploadError('No file passed to the CGI')
         # The section is known only from the body, so first for all of them.
