@@ -324,3 +324,13 @@ def test_what_the_server_writes_is_scanned() -> None:
     )
     assert plain_dicts(cmdb.render()) is not None
     assert Cmdb.parse(cmdb.render()).entries == cmdb.entries
+
+
+def test_only_what_was_a_claims_own_tells_it_apart() -> None:
+    """Not a value that was shared, though one other entry alone has it now."""
+    before = {'host': 'a', 'vlan': 1}
+    claim = Claim.of(1, before, {**before, 'used': 1}, 0, ['host'])
+    edited = Cmdb.of([{'host': 'b', 'vlan': 1}, {'host': 'c', 'vlan': 2}])
+    assert edited.holders([claim]) == ({}, {})
+    moved = Cmdb.of([{'host': 'b', 'vlan': 1}, {'host': 'a', 'vlan': 2}])
+    assert moved.holders([claim]) == ({1: 1}, {})

@@ -1,5 +1,6 @@
 import json
 import re
+from itertools import permutations, product
 from pathlib import Path
 from random import Random
 
@@ -11,6 +12,7 @@ import strategies as our
 from edeploylib.errors import SearchLimitExceeded
 from edeploylib.inventory import Inventory
 from edeploylib.match import match
+from edeploylib.search import Meter, first
 from edeploylib.spec import Spec
 from oracle import first_assignment
 
@@ -325,3 +327,46 @@ def test_thousands_of_devices_of_which_the_first_is_incomplete(count: int) -> No
         ('disk', '$d', 'rev', '$r'),
     ]
     assert match(spec, facts).variables == {'d': 'd0', 'm': '0', 'r': '0'}
+
+
+@st.composite
+def tied_domains(draw: st.DrawFn):
+    """Rules' domains over few facts, and links over few values, so that choices must be undone."""
+    facts = draw(st.integers(4, 7))
+    domain = st.sets(st.integers(0, facts - 1), min_size=1).map(sorted)
+    domains = draw(st.lists(domain, min_size=3, max_size=5))
+    values = st.lists(st.sampled_from('xyz'), min_size=facts, max_size=facts)
+    numbers = st.sets(st.integers(0, len(domains) - 1), min_size=2).map(sorted)
+    links = draw(st.lists(numbers, max_size=4))
+    return domains, [[(rule, draw(values)) for rule in link] for link in links]
+
+
+@settings(max_examples=3000)
+@given(tied_domains())
+def test_the_search_itself_is_exhaustive(instance) -> None:
+    """On domains and links of any kind, also such as no spec gives rise to."""
+    domains, links = instance
+
+    def fits(chosen: tuple[int, ...]) -> bool:
+        return len({*chosen}) == len(chosen) and all(
+            len({values[chosen[rule]] for rule, values in link}) == 1 for link in links
+        )
+
+    expected = next(filter(fits, product(*domains)), None)
+    found = first(domains, links, Meter(10**6))
+    assert (found and tuple(found)) == expected
+
+
+def test_a_smaller_choice_that_only_looks_possible_is_not_taken() -> None:
+    """Three rules of two colours each, tied in a triangle of unlike pairs, have no solution."""
+    unlike = [('a', 'b'), ('b', 'a')]
+    facts = [('p', f'{x}{y}', x, y) for x, y in unlike for _ in range(3)]
+    facts += [('p', 'ac', 'a', 'c'), ('p', 'cb', 'c', 'b'), ('p', 'ba', 'b', 'a')]
+    spec = [('p', '$1', '$x', '$y'), ('p', '$2', '$y', '$z'), ('p', '$3', '$z', '$x')]
+    found = match(spec, facts)
+    triples = (
+        chosen
+        for chosen in permutations(range(len(facts)), 3)
+        if all(facts[chosen[n]][3] == facts[chosen[(n + 1) % 3]][2] for n in range(3))
+    )
+    assert found.facts == next(triples)

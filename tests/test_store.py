@@ -33,6 +33,8 @@ from edeploylib.select import Decision, fail, select
 from edeploylib.service import install, refusal_lines
 from edeploylib.spec import Spec
 from edeploylib.store import FileStore, MemoryStore, Store
+from edeploylib.store.cache import parsed
+from edeploylib.store.lock import locked
 
 VM = "[('disk', '$disk', 'size', 'gt(4)'), ('network', '$eth', 'serial', '$mac')]"
 HOSTS = "[{'host': 'h1'}, {'host': 'h2'}]"
@@ -776,3 +778,38 @@ def test_a_changed_file_is_seen_at_once(empty: Deployment, replace: bool) -> Non
         os.utime(spec, (1_000_000_000, 1_000_000_000))
         with empty.store.transaction() as world:
             assert world.spec('vm').rules[0].value.text == f'gt({number % 10})'
+
+
+def as_text(content: str | bytes, origin: str) -> bytes:
+    return bytes(content)
+
+
+def test_a_file_that_changes_within_a_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
+    """In place, with the same size, faster than times of change tell apart."""
+    path = tmp_path / 'file'
+    for number in range(3000):
+        path.write_text(f'{number:04}')
+        found = parsed(str(path), as_text)
+        assert found.value == b'%04d' % number
+
+
+def test_who_gets_a_lock_file_that_was_deleted_takes_the_new_one(tmp_path: Path) -> None:
+    """Else the next would hold another of the same name."""
+    path = tmp_path / 'lock'
+    excluded = []
+
+    def wait() -> None:
+        with locked(str(path), 60, 'the one who waits'):
+            try:
+                with locked(str(path), 0.1, 'the next'):
+                    excluded.append(False)
+            except LockTimeout:
+                excluded.append(True)
+
+    waiting = threading.Thread(target=wait)
+    with locked(str(path), 60, 'the first'):
+        waiting.start()
+        time.sleep(0.3)
+        path.unlink()
+    waiting.join()
+    assert excluded == [True]
