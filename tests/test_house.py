@@ -72,7 +72,8 @@ ROOMS = {
     'service': 'errors explain inventory script select settings store',
     'web': 'errors address inventory service settings store',
     'node': '',
-    'cli': 'errors explain inventory select service settings spec store',
+    'cli': '__version__ cmdb errors explain inventory select service settings spec store',
+    '__main__': 'cli',
 }
 
 

@@ -1,0 +1,42 @@
+"""``python -m edeploylib COMMAND``, installed as ``edeployctl``: the operator's questions.
+
+Each command has a module of this package, named like it, with two functions:
+``add_arguments(parser)``, whose parser's ``description`` and ``epilog`` it may set, and
+``run(options)``, which returns the exit status and raises EdeployError.
+Only the module of the command that is asked for is imported.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from edeploylib import __version__
+from edeploylib.cli import output
+from edeploylib.settings import DEFAULT_SECTION
+
+COMMANDS = {
+    'verify-cmdb': 'whether an entry with a value is in use',
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog='edeployctl', description='Answer what operators of an edeploy server ask.'
+    )
+    parser.add_argument('--version', action='version', version=f'edeploy {__version__}')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name in given:
+            module = import_module(f'edeploylib.cli.{name.replace("-", "_")}')
+            command.add_argument('--conf', help='default: $EDEPLOY_CONF, or /etc/edeploy.conf')
+            command.add_argument('--section', default=DEFAULT_SECTION, help='default: %(default)s')
+            command.add_argument('--json', action='store_true', help='print the answer as JSON')
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    options = parser.parse_args(given)
+    return output.run(lambda: int(options.run(options)))
