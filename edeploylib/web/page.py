@@ -89,9 +89,11 @@ class Page:
     def _answer(self, request: Request, body: Body, call: Call) -> Response:
         if request.method != 'POST':
             raise UploadError('No file passed to the CGI')
-        conf = parsed(conf_path(self._conf), Conf.parse)
+        # Apache's SetEnv stands in the request's environment; no header of a client's does.
+        path = conf_path(self._conf or request.environ.get('EDEPLOY_CONF'))
+        conf = parsed(path, Conf.parse)
         if conf is None:
-            raise Conf.missing(conf_path(self._conf))
+            raise Conf.missing(path)
         # The section is known only from the body, so first for all of them.
         sections = conf.value.sections
         _check_door(call.address, request.content_length, sections.values())
