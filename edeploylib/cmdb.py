@@ -16,7 +16,7 @@ from edeploylib.literal import Source, Value, decoded
 _WIDTH = 79
 
 # Characters, from which on a scan is worth more than its regular expressions.
-_LONG = 1 << 14
+_LONG = 1 << 12
 
 
 class NoEntry(NamedTuple):

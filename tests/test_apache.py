@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import webserver
-from conftest import CONFIG, INVENTORIES, Deployment
+from conftest import CONFIG, INVENTORIES, Deployment, profile_files
 from edeploylib.inventory import Inventory
 
 Needs = Callable[[str, str], str]
@@ -69,10 +69,9 @@ def site(request: pytest.FixtureRequest, needs: Needs, installed: Path) -> Itera
     for folder in (root, deployment.config, deployment.hw, root / 'logs', root / 'health'):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o777)
-    for path in CONFIG.iterdir():
-        if path.name == 'state' or path.suffix in ('.specs', '.configure', '.cmdb'):
-            shutil.copy(path, deployment.config)
-            (deployment.config / path.name).chmod(0o666)
+    for path in profile_files():
+        shutil.copy(path, deployment.config)
+        (deployment.config / path.name).chmod(0o666)
     deployment.configure(HEALTHDIR=str(root / 'health'))
     try:
         if request.param == 'gunicorn':

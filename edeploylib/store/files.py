@@ -83,11 +83,17 @@ class FileTransaction(Texts):
     def keep(self) -> None:
         """Save an inventory of which nothing was decided."""
         if self._inventory is not None:
-            write(self._saved(self._inventory))
+            write({path: saved.text for path, saved in self._saved(self._inventory)})
 
-    def _saved(self, inventory: Inventory) -> dict[str, bytes]:
+    def _saved(self, inventory: Inventory) -> Iterator[tuple[str, Unwritten]]:
+        """The inventory's file; nothing, where it says that already."""
         path = os.path.join(self._settings.hwdir, f'{inventory.sysname}.hw')
-        return {path: inventory.render().encode()}
+        text, there = inventory.render().encode(), read(path)
+        if there == text:
+            with suppress(PermissionError):
+                os.utime(path)  # its time is that of the last upload
+        else:
+            yield path, Unwritten(_digest(there), text)
 
     def commit(self, decision: Decision) -> None:
         """Write the files beside, commit the ledger, then rename the files.
@@ -97,8 +103,7 @@ class FileTransaction(Texts):
         """
         unwritten = dict(self._unwritten(decision.changes))
         if self._inventory is not None:
-            for path, text in self._saved(self._inventory).items():
-                unwritten[path] = Unwritten(_digest(read(path)), text)
+            unwritten.update(self._saved(self._inventory))
         texts = {path: its.text for path, its in unwritten.items()}
         originals = {path: path.partition('.cmdb.orig')[0] + '.cmdb' for path in texts}
         staged = stage(texts, {path: of for path, of in originals.items() if '.cmdb.orig' in path})

@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from edeploylib.errors import LockTimeout, StoreError
 from edeploylib.store.disk import create
 
+# Bytes of the line that says who holds a lock.
+_LINE = 120
+
 
 @contextmanager
 def locked(path: str, timeout: float, who: str) -> Iterator[None]:
@@ -82,5 +85,6 @@ def _sign(descriptor: int, who: str) -> None:
     since = time.strftime('%Y-%m-%d %H:%M:%S')
     by = f' for {who}' if who else ''
     with suppress(OSError):  # a full disk keeps nobody from holding the lock
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f'pid {os.getpid()}{by} since {since}\n'.encode(), 0)
+        # Over the whole of what the one before has written.
+        line = f'pid {os.getpid()}{by} since {since}'.encode()[:_LINE]
+        os.pwrite(descriptor, line.ljust(_LINE) + b'\n', 0)
