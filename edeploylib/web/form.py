@@ -53,6 +53,7 @@ class Body:
         self._length = length
         self._lines = 0
         self._headers = 0
+        self._last = b''
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
@@ -67,10 +68,17 @@ class Body:
         if size < 0:
             self._check_structure(line)
         else:
+            self._last = line
             self._lines += 1
             if self._lines > _MOST_LINES:
                 raise UploadError(f'expected an upload of at most {_MOST_LINES} lines')
         return line
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last line that was read may be the last boundary of a form."""
+        last = self._last.rstrip()
+        return last.startswith(b'--') and last.endswith(b'--')
 
     def seek(self, offset: int) -> None:
         """WebOb asks for the start, before it reads."""
@@ -207,7 +215,7 @@ def _form(request: Request, body: Body) -> Form:
     except Exception as broken:  # the parsers of forms raise what they like
         raise UploadError(f'expected multipart/form-data: {str(broken)!a:.200}') from None
     form = Form(fields)
-    if any(getattr(value, 'done', 1) < 0 for value in fields.values()):
+    if fields and not body.is_whole:
         form.close()
         raise UploadError('expected multipart/form-data: the last boundary is missing')
     return form
