@@ -172,9 +172,8 @@ def test_what_apache_cannot_run_is_told_by_a_script_too(needs: Needs, kind: str)
     """Machines run what they get, and not an HTML page."""
     apache, curl = needs('apache2', 'apache2'), needs('curl', 'curl')
     root = Path(tempfile.mkdtemp(prefix='edeploy-broken-'))
-    (root / 'bin').mkdir()
-    for path in (root, root / 'bin'):
-        path.chmod(0o777)
+    subprocess.run(['/usr/bin/python3', '-m', 'venv', '--without-pip', root], check=True)
+    root.chmod(0o777)
     for name in ('bin/upload.py', 'edeploy.wsgi'):
         (root / name).write_text('#!/nonexistent\nraise ImportError\n')
         (root / name).chmod(0o755)
