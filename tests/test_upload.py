@@ -233,6 +233,9 @@ def test_a_door_that_is_shut(post: Post, samples: Deployment) -> None:
     samples.configure(ALLOW='192.168.0.0/16, fd00::/8')
     assert refused(post(), 403) == "address '10.0.0.7' may not upload here\n"
     assert post(address='192.168.1.1').status_int == 200
+    assert post(address='::ffff:192.168.1.1').status_int == 200
+    assert post(address='::ffff:10.0.0.7').status_int == 403
+    assert post(address='fd00::7').status_int == 200
     assert post(address='').status_int == 403
 
 

@@ -124,7 +124,8 @@ def _is_welcome(address: str, settings: Settings) -> bool:
         return True
     from edeploylib.address import within
 
-    return within(settings.allow)(address)
+    # As an IPv6 socket has the address of an IPv4 client.
+    return within(settings.allow)(address.removeprefix('::ffff:'))
 
 
 def comment(text: str) -> Response:
