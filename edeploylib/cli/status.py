@@ -146,7 +146,7 @@ def _print_stocks(stocks: Sequence[Stock]) -> None:
 def _print_refusals(events: Sequence[Event], now: float, most: int, reasons: int) -> None:
     print(f'\nrefused, and not heard of since: {len(events)}')
     for event in events[:most]:
-        by = f' to {event.address}' if event.address else ''
+        by = f' from {event.address}' if event.address else ''
         name = paint(printable(event.name), 'bold')
         print(f'  {name}, {age(now - event.time)} ago{printable(by)}')
         for reason in event.reasons[:reasons] or ('the state lists no profile',):
@@ -283,6 +283,8 @@ def _print_events(events: Sequence[Event]) -> None:
 
 def _changed(before: dict[str, object], after: dict[str, object]) -> Iterable[str]:
     for name, value in sorted(after.items()):
+        if name == 'used':
+            continue
         if name not in before:
             yield f'{name} = {value!r}'
         elif before[name] != value:
