@@ -397,7 +397,7 @@ CMDBS = (
 profiles = st.tuples(
     st.sampled_from([0, 1, 2, '*']), st.sampled_from(SPECS), st.sampled_from(CMDBS)
 )
-wishes = st.none() | st.builds(Wish, st.integers(0, 2))
+wishes = st.none() | st.builds(Wish, st.integers(0, 2), st.just(''), st.just(''))
 
 
 @given(
@@ -415,19 +415,19 @@ def test_what_is_reassigned_is_answered_from_then_on(profiles, before, asked) ->
     world = World(store, lambda: store.files)
     for number in before:
         world.upload(machine(number))
-    for number, to, wish, retire in asked:
+    for pick, to, wish, retire in asked if store.names else ():
+        id, to = 1 + pick % len(store.names), to % len(profiles)
+        hardware = machine(int(store.names[id][len('SERIAL')]))
         texts, held = dict(store.files), dict(store.held)
         try:
             with store.transaction() as desk:
-                ruling = reassign(
-                    number, f'p{to}', machine(number), desk, wish=wish, retire=retire
-                )
+                ruling = reassign(id, f'p{to}', hardware, desk, wish=wish, retire=retire)
                 desk.rule(ruling)
         except EdeployError:
             assert (store.files, store.held) == (texts, held)
             continue
         texts = dict(store.files)
-        again = world.upload(machine(number))
+        again = world.upload(hardware)
         assert again.profile == f'p{to}'
         assert again.variables == ruling.steps[0].variables
         assert store.files == texts
