@@ -195,7 +195,10 @@ def _names(row: Row) -> set[str]:
 
 
 def _plain(text: str) -> str:
-    text = text.strip().lower().removesuffix('.hw')
+    text = text.strip().lower()
+    if text.endswith('.hw'):
+        # The name of a saved inventory's file is the machine's.
+        text = text.removesuffix('.hw').rpartition('/')[2]
     if re.fullmatch('[0-9a-f]{2}(-[0-9a-f]{2}){5}', text):
         return text.replace('-', ':')
     return text

@@ -272,7 +272,7 @@ def _print_events(events: Sequence[Event]) -> None:
         if after is not None and after[2:] == event[2:]:
             continue
         profile = f' {event.profile}' if event.profile else ''
-        by = f' by {event.address}' if event.address else ''
+        by = f' from {event.address}' if event.address else ''
         again = f', {times} times' if times > 1 else ''
         print(printable(f'  {_local(event.time)}  {_what(event)}{profile}{by}{again}'))
         times = 0
