@@ -55,24 +55,15 @@ def reassign(
 
     ``inventory`` is what the machine uploaded last. What is given is what the
     same upload will be answered from now on: else NotPossible is raised, with the
-    reason and what could be done. With ``retire``, the unit of the profile that
-    the machine leaves is not given back.
+    reason and what could be done. Nothing, if it is what the machine holds.
+
+    With ``retire``, the unit of the profile that it leaves is not given back.
     """
     ignored_macs = tuple(ignored_macs)
     machine = known(id, world)
-    owner = identify_machine(inventory, world, ignored_macs).machine
-    if owner is None or owner.id != machine.id:
-        raise NotPossible(
-            f'the saved inventory {inventory.sysname} is not that of {machine}',
-            hint='another machine has uploaded under that name since: upload again first',
-        )
-    state, held = world.state(), world.assignment(machine)
-    name = ProfileName(profile)
-    if name not in state.quotas:
-        listed = ', '.join(state.quotas) or 'none'
-        raise NotPossible(f'the state has no profile {profile!r}, it lists {listed}')
-    if not (held and held.profile == name and held.holds_unit):
-        check_left(name, state)
+    _check_is_of(machine, inventory, world, ignored_macs)
+    state, held, name = world.state(), world.assignment(machine), ProfileName(profile)
+    _check_may_take(name, state, held)
     taken = _granted(machine, name, inventory, world, wish)
     changes = changes_of(world, state, held, taken.assignment, taken.cmdb)
     if retire and held and held.holds_unit and held.profile != name:
@@ -82,16 +73,42 @@ def reassign(
     then = select(inventory, _Afterwards(world, changes, taken.assignment), ignored_macs)
     if then.profile != name or then.variables != answer:
         raise _would_not_last(machine, name, then, held, changes.state or state)
+    if taken.assignment == held and changes.state is None and not changes.cmdbs:
+        return Ruling()
     step = Step(
         machine,
         taken.assignment.status,
         name,
         taken.assignment,
         answer,
-        taken.contradictions,
+        (*_gained(taken.assignment), *taken.contradictions),
         inventory=inventory.digest,
     )
     return Ruling((step,), changes._replace(assignment=None))
+
+
+def _check_is_of(
+    machine: Machine, inventory: Inventory, world: Desk, ignored_macs: Iterable[str]
+) -> None:
+    owner = identify_machine(inventory, world, ignored_macs).machine
+    if owner is None or owner.id != machine.id:
+        raise NotPossible(
+            f'the saved inventory {inventory.sysname} is not that of {machine}',
+            hint='another machine has uploaded under that name since: upload again first',
+        )
+
+
+def _check_may_take(profile: ProfileName, state: State, held: Assignment | None) -> None:
+    if profile not in state.quotas:
+        listed = ', '.join(state.quotas) or 'none'
+        raise NotPossible(f'the state has no profile {profile!r}, it lists {listed}')
+    if not (held and held.profile == profile and held.holds_unit):
+        check_left(profile, state)
+
+
+def _gained(assignment: Assignment) -> Iterable[str]:
+    if assignment.claim is not None:
+        yield f'{assignment.profile}: entry {assignment.claim.position} given'
 
 
 def _granted(

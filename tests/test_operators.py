@@ -3,16 +3,23 @@
 import json
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from conftest import Deployment
-from edeploylib.errors import NotPossible, SeveralMachines, StoreError, UnknownMachine
+from conftest import INVENTORIES, ROOT, Deployment
+from edeploylib.errors import (
+    IdentityConflict,
+    NotPossible,
+    SeveralMachines,
+    StoreError,
+    UnknownMachine,
+)
 from edeploylib.hostinfo import hostinfo
 from edeploylib.inventory import Inventory
 from edeploylib.overview import OVERDUE, age, find, overview, seconds
@@ -363,8 +370,8 @@ def test_an_inventory_that_another_has_overwritten_is_told(rack: Deployment) -> 
     assert (status, 'no inventory of machine 1 is saved' in err) == (2, True)
 
 
-def test_the_hardware_of_a_host(samples: Deployment, inventory: Callable[[str], bytes]) -> None:
-    sample = Inventory.parse(inventory('storage'))
+def test_the_hardware_of_a_host(samples: Deployment) -> None:
+    sample = Inventory.parse((INVENTORIES / 'storage.json').read_bytes())
     install(sample, samples.store, samples.settings)
     about = data(samples, 'hardware-info', 'store01')
     assert (about['machine'], about['profile']) == (1, 'storage')
@@ -375,13 +382,6 @@ def test_the_hardware_of_a_host(samples: Deployment, inventory: Callable[[str], 
     }  # fmt: skip
     assert about['nics'][1]['mac'] == '9c:dc:71:4e:20:a1'
     assert ask(samples, 'hardware-info', 'store02')[0] == 1
-
-
-@pytest.fixture
-def inventory() -> Callable[[str], bytes]:
-    from conftest import INVENTORIES
-
-    return lambda name: (INVENTORIES / f'{name}.json').read_bytes()
 
 
 def test_hardware_is_told_as_it_was_detected() -> None:
@@ -471,3 +471,40 @@ def test_who_only_looks_can_commit_nothing(rack: Deployment) -> None:
         with pytest.raises(StoreError, match='attempt to write a readonly database'):
             world.rule(release([1], world))
     assert snapshot(rack) == before
+
+
+def told(text: str, deployment: Deployment) -> str:
+    """As the README has it, whenever, wherever and whoever it is."""
+    text = re.sub(r'\b[0-9]+[smhd]\b', '0s', text)
+    text = re.sub(r'\b20[0-9-]{8} [0-9:]{8}\b', 'NOW', text)
+    return text.replace(f'{deployment.hw}/', '/var/lib/edeploy/hw/')
+
+
+def test_the_examples_of_the_readme(samples: Deployment) -> None:
+    """On the samples, in their order."""
+    facts = {
+        name: Inventory.parse((INVENTORIES / f'{name}.json').read_bytes()).facts
+        for name in ('rack', 'vm')
+    }
+    strange = [(*fact[:3], 'TAG9' if fact[3] == 'TAG2' else fact[3]) for fact in facts['rack']]
+    strange = [fact for fact in strange if fact[0] != 'network']
+    strange.append(('network', 'eth0', 'serial', '02:00:00:00:02:09'))
+    for who_, hardware in (('7', facts['rack']), ('8', facts['vm']), ('9', strange)):
+        install(Inventory.of(hardware), samples.store, samples.settings, f'10.0.0.{who_}')
+    readme = (ROOT / 'README.rst').read_text()
+    swapped = [(*fact[:3], 'TAG3' if fact[3] == 'TAG2' else fact[3]) for fact in facts['rack']]
+    with pytest.raises(IdentityConflict) as conflict:
+        install(Inventory.of(swapped), samples.store, samples.settings)
+    assert textwrap.indent(conflict.value.report(), '    ') in readme
+    desk_ = readme[readme.index("\nThe operator's desk\n") :]
+    shown = 0
+    for block in re.findall(r'::\n\n((?:    .*\n|\n)+)', desk_):
+        examples = re.split(r'^\$ python -m edeploylib ', textwrap.dedent(block), flags=re.M)[1:]
+        for example in examples:
+            command, _, output = example.partition('\n')
+            if command.split()[0] in ('status', 'release', 'reassign', 'fail', 'installed',
+                                      'forget-key', 'hardware-info'):  # fmt: skip
+                shown += 1
+                found = ask(samples, *command.split())[1]
+                assert told(found, samples).rstrip() == told(output, samples).rstrip()
+    assert shown == 8
