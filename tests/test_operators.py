@@ -449,6 +449,32 @@ def test_an_age_that_is_none() -> None:
             seconds(text)
 
 
+def test_a_ledger_that_cannot_be_read_is_not_an_empty_one(rack: Deployment) -> None:
+    """Its folder is gone, it is no file, or a commit that was killed is still to be undone."""
+    ledger = Path(rack.settings.ledger)
+    killed = (
+        'import os, sqlite3, sys\n'
+        'db = sqlite3.connect(sys.argv[1], isolation_level=None)\n'
+        "db.execute('PRAGMA cache_size = 1')\n"
+        "db.execute('BEGIN IMMEDIATE')\n"
+        "for number in range(50): db.execute('INSERT INTO unwritten VALUES (?, ?, 0, 0)', [number, 'x' * 4096])\n"
+        'os.kill(os.getpid(), 9)'
+    )
+    subprocess.run([sys.executable, '-c', killed, ledger], check=False)
+    assert ledger.with_name('ledger.sqlite-journal').stat().st_size > 0
+    status, out, err = ask(rack, 'status')
+    assert (status, out) == (2, '')
+    assert 'hint: an upload was killed while it committed: the next one puts it right' in err
+    install(machine(3), rack.store, rack.settings)
+    assert ask(rack, 'status', 'h3')[0] == 0
+    ledger.unlink()
+    ledger.mkdir()
+    assert 'ledger.sqlite: Is a directory' in ask(rack, 'status')[2]
+    ledger.rmdir()
+    rack.configure(LEDGER=str(rack.root / 'none' / 'ledger'))
+    assert 'none/ledger: No such file or directory' in ask(rack, 'status', 'h1')[2]
+
+
 def test_no_text_of_a_client_reaches_a_terminal_raw(rack: Deployment) -> None:
     evil = Inventory.of(
         [

@@ -37,12 +37,13 @@ def decide(
     options: argparse.Namespace, settings: Settings, ruling_of: Callable[[Transaction], Ruling]
 ) -> int:
     """Make a ruling, or show it; print what it does, and return the exit status."""
+    diff: list[str] = []
     if options.dry_run:
         with glance(settings) as world:
             ruling = ruling_of(world)
-            diff = [line for text in _diffs(ruling.changes) for line in text]
+        diff += (line for text in _diffs(ruling.changes) for line in text)
     else:
-        ruling, diff = _ruled(settings, ruling_of), []
+        ruling = _ruled(settings, ruling_of)
     if options.json:
         steps = [_as_json(step) for step in ruling.steps]
         print(json.dumps({'dry_run': options.dry_run, 'machines': steps, 'diff': diff}))

@@ -69,13 +69,15 @@ class Records(Ledger):
     """
 
     def _connect(self, path: str) -> sqlite3.Connection:
-        if not os.path.exists(path):
-            return _empty()
-        if not os.access(path, os.R_OK):
-            raise StoreError(
-                f'cannot read the ledger {path}: Permission denied',
-                hint='run this as the user of the web server, or as root',
-            )
+        try:
+            with open(path, 'rb'):
+                pass
+        except FileNotFoundError as error:
+            if os.path.isdir(os.path.dirname(path)):
+                return _empty()
+            raise _unreadable(path, error) from None
+        except OSError as error:
+            raise _unreadable(path, error) from None
         name = f'file:{quote(path)}?mode=ro'
         return sqlite3.connect(name, uri=True, timeout=30, isolation_level=None)
 
@@ -85,6 +87,18 @@ class Records(Ledger):
             self._db.close()
             self._db = _empty()
         self._db.execute('BEGIN')
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            with super()._reported():
+                yield
+        except StoreError as error:
+            if 'readonly' in error.message:
+                # What was cut off is rolled back by the next who may write.
+                hint = 'an upload was killed while it committed: the next one puts it right'
+                raise StoreError(error.message, hint=hint) from None
+            raise
 
     def all(self) -> list[Record]:
         """In the order of their numbers."""
@@ -165,6 +179,14 @@ class Records(Ledger):
 
 def _is_held(holding: Holding) -> bool:
     return holding.assignment.status != RELEASED
+
+
+def _unreadable(path: str, error: OSError) -> StoreError:
+    hint = 'run this as the user of the web server, or as root'
+    return StoreError(
+        f'cannot read the ledger {path}: {error.strerror}',
+        hint=hint if isinstance(error, PermissionError) else '',
+    )
 
 
 def _empty() -> sqlite3.Connection:
