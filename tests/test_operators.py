@@ -449,6 +449,29 @@ def test_an_age_that_is_none() -> None:
             seconds(text)
 
 
+def test_the_journal_is_pruned_but_for_the_last_of_each_machine(rack: Deployment) -> None:
+    for _ in range(3):
+        install(machine(1), rack.store, rack.settings, '192.168.0.1')
+    assert ask(rack, 'installed', '1')[0] == 0
+    assert ask(rack, 'release', '2', '--forget')[0] == 0
+    with sqlite3.connect(rack.settings.ledger) as db:
+        db.execute('UPDATE journal SET time = time - 90000')
+    db.close()
+    install(machine(3), rack.store, rack.settings)
+    assert data(rack, 'prune', '--older-than', '1d', '--dry-run')['removed'] == 6
+    assert ask(rack, 'prune', '--older-than', '2d')[0] == 1
+    texts = rack.texts()
+    assert ask(rack, 'prune', '--older-than', '1d') == (0, '6 lines of the journal removed\n', '')
+    assert rack.texts() == texts
+    assert [one['what'] for one in data(rack, 'status', '1')['history']] == [
+        'unchanged',
+        'installed',
+    ]
+    assert ask(rack, 'hardware-info', 'h1')[0] == 0
+    assert [one['id'] for one in data(rack, 'status')['machines']] == [1, 3]
+    assert ask(rack, 'status', '--refused')[0] == 1
+
+
 def test_a_ledger_that_cannot_be_read_is_not_an_empty_one(rack: Deployment) -> None:
     """Its folder is gone, it is no file, or a commit that was killed is still to be undone."""
     ledger = Path(rack.settings.ledger)
@@ -529,8 +552,8 @@ def test_the_examples_of_the_readme(samples: Deployment) -> None:
         for example in examples:
             command, _, output = example.partition('\n')
             if command.split()[0] in ('status', 'release', 'reassign', 'fail', 'installed',
-                                      'forget-key', 'hardware-info'):  # fmt: skip
+                                      'forget-key', 'prune', 'hardware-info'):  # fmt: skip
                 shown += 1
                 found = ask(samples, *command.split())[1]
                 assert told(found, samples).rstrip() == told(output, samples).rstrip()
-    assert shown == 8
+    assert shown == 9

@@ -22,6 +22,7 @@ COMMANDS = {
     'fail': "note that a machine's configuration failed",
     'installed': 'note that a machine is installed',
     'forget-key': 'no longer know a machine by a key',
+    'prune': 'take what is old from the journal',
     'hardware-info': 'memory, CPUs, disks and network cards of a host, as JSON',
     'verify-cmdb': 'whether an entry with a value is in use',
 }

@@ -109,6 +109,10 @@ class FileTransaction(Texts):
         unwritten = dict(self._unwritten(ruling.changes))
         self._commit(unwritten, lambda: self._ledger.rule(ruling, unwritten, self._context()))
 
+    def prune(self, before: float) -> int:
+        """Remove what is older from the journal, as seconds since 1970; how many lines."""
+        return self._ledger.prune(before)
+
     def _commit(self, unwritten: dict[str, Unwritten], record: Callable[[], None]) -> None:
         """Write the files beside, commit the ledger, then rename the files.
 

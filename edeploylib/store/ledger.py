@@ -94,6 +94,15 @@ PRAGMA user_version = 1;
 """
 _VERSION = 1
 
+# Of a known machine, the last line stays, and that of its last upload.
+_OLD = """
+FROM journal WHERE section = ? AND time < ? AND id NOT IN (
+    SELECT max(id) FROM journal WHERE machine IN (SELECT id FROM machines) GROUP BY machine
+    UNION SELECT max(id) FROM journal
+    WHERE machine IN (SELECT id FROM machines) AND inventory <> '' GROUP BY machine
+)
+"""
+
 
 def _create(path: str) -> None:
     # SQLite takes an empty file for a new database.
@@ -355,6 +364,18 @@ class Ledger:
             [(self._section, *key, id) for key in (*decision.identity.learned, *moved)],
         )
         return id
+
+    def old(self, before: float) -> int:
+        """How many lines of the journal are older, and not the last on their machine."""
+        ((count,),) = self._rows(f'SELECT count(*) {_OLD}', self._section, before)
+        return int(count)
+
+    def prune(self, before: float) -> int:
+        """Remove them, and commit."""
+        with self._reported():
+            count = self._db.execute(f'DELETE {_OLD}', (self._section, before)).rowcount
+            self._db.execute('COMMIT')
+            return count
 
     def unwritten(self) -> dict[str, Unwritten]:
         """The texts of files that a crash kept from being written, by path."""
