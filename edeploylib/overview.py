@@ -93,8 +93,6 @@ def overview(world: Glance) -> Overview:
     problems: list[str] = []
     records = world.records.all()
     refusals = tuple(world.records.last_words())
-    if world.records.unwritten():
-        problems.append('an upload was cut off, or is at it: the next one completes its files')
     quotas: Mapping[ProfileName, Quota] = {}
     try:
         quotas = world.state().quotas

@@ -157,6 +157,7 @@ def test_filters(rack: Deployment, words, found) -> None:
 def test_refusals_that_nothing_has_followed(rack: Deployment) -> None:
     assert ask(rack, 'status', '--refused')[0] == 0
     assert ask(rack, 'status', '--refused', '--name', 'x')[0] == 1
+    assert ask(rack, 'status', '1', '--refused')[0] == 2
     install(machine(9), rack.store, rack.settings)
     assert ask(rack, 'status', '--refused')[0] == 1
 
@@ -447,6 +448,25 @@ def test_an_age_that_is_none() -> None:
     for text in ('', '3', 'd', '1.5h', '3y', '-1d'):
         with pytest.raises(NotPossible, match='expected an age such as'):
             seconds(text)
+
+
+def test_what_a_commit_has_still_to_write_is_seen_as_written(rack: Deployment) -> None:
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(lambda event, args: event == 'os.rename' and os._exit(9))
+        install(machine(3), rack.store, rack.settings)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    before = snapshot(rack)
+    assert b'02:00:00:00:00:03' not in before[str(rack.config / 'vm.cmdb')][1]
+    there = data(rack, 'status')
+    assert [one['host'] for one in there['machines']] == ['h1', 'h2', 'h3']
+    assert (there['profiles'][1]['quota'], there['profiles'][1]['free']) == (2, 0)
+    assert "+[('big', 1), ('vm', 3)]" in ask(rack, 'release', 'h3', '--dry-run')[1]
+    assert data(rack, 'hardware-info', 'h3')['nics'][0]['mac'] == '02:00:00:00:00:03'
+    assert snapshot(rack) == before
+    rack.write(state="[('vm', 7)]")
+    assert data(rack, 'status')['profiles'][0]['quota'] == 7
 
 
 def test_the_journal_is_pruned_but_for_the_last_of_each_machine(rack: Deployment) -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from edeploylib.cli import rulings
 from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, failed, paint, table
-from edeploylib.errors import SeveralMachines, UnknownMachine, printable
+from edeploylib.errors import NotPossible, SeveralMachines, UnknownMachine, printable
 from edeploylib.overview import Overview, Row, Stock, age, find, overview, seconds
 from edeploylib.select import FAILED, INSTALLED, INSTALLING, RELEASED
 from edeploylib.settings import Settings
@@ -52,13 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    filters = (options.profile, options.status, options.since, options.name, options.refused)
+    is_filtered = any(filters)
     settings = Settings.load(options.conf, options.section)
     if options.machine is not None:
-        return _print_history(options, settings)
+        if is_filtered:
+            raise NotPossible('expected MACHINE, or options that choose among all of them')
+        return _print_history(options.machine, options.json, settings)
     there = rulings.survey(settings)
     now = time.time()
-    filters = (options.profile, options.status, options.since, options.name)
-    is_filtered = options.refused or any(filters)
     since = now - seconds(options.since) if options.since else 0.0
     rows = [row for row in there.machines if _is_wanted(row, options, since)]
     refusals = [
@@ -202,8 +204,7 @@ def _iso(when: float) -> str:
     return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(when))
 
 
-def _print_history(options: argparse.Namespace, settings: Settings) -> int:
-    name = options.machine
+def _print_history(name: str, as_json: bool, settings: Settings) -> int:
     with glance(settings) as world:
         records = world.records
         try:
@@ -220,7 +221,7 @@ def _print_history(options: argparse.Namespace, settings: Settings) -> int:
                 failed(*unknown.report().split('\n'))
                 return NO_MATCH
     now = time.time()
-    if options.json:
+    if as_json:
         about = _row_as_json(row, now) if row else None
         past = [_holding_as_json(holding) for holding in holdings]
         history = [_event_as_json(event) for event in events]

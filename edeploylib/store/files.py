@@ -102,7 +102,7 @@ class FileTransaction(Texts):
         unwritten = dict(self._unwritten(decision.changes))
         if self._inventory is not None:
             for path, text in self._saved(self._inventory).items():
-                unwritten[path] = Unwritten(_digest(read(path)), text)
+                unwritten[path] = Unwritten(digest(read(path)), text)
         self._commit(unwritten, lambda: self._ledger.record(decision, unwritten, self._context()))
 
     def rule(self, ruling: 'Ruling') -> None:
@@ -156,7 +156,7 @@ class FileTransaction(Texts):
                 raise EditedMeanwhile(f'{path} was edited while this was being decided')
             if isinstance(changed, Cmdb) and changed.is_synthetic:
                 yield _free(f'{path}.orig'), Unwritten(None, there)
-            yield path, Unwritten(_digest(there), changed.render().encode())
+            yield path, Unwritten(digest(there), changed.render().encode())
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def _recover(ledger: Ledger) -> None:
             _log.warning('unwritten=%r kept=%r', path, 'its folder is gone')
         elif there == text:
             continue
-        elif _digest(there) == base:
+        elif digest(there) == base:
             texts[path] = text
         else:
             _log.warning('unwritten=%r kept=%r', path, 'it was edited after a crash')
@@ -193,7 +193,8 @@ def _recover(ledger: Ledger) -> None:
     ledger.written()
 
 
-def _digest(text: bytes | None) -> str | None:
+def digest(text: bytes | None) -> str | None:
+    """By which the ledger knows a file's text; None of no file."""
     return None if text is None else hashlib.sha256(text).hexdigest()
 
 

@@ -3,9 +3,9 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from edeploylib.claims import Claim
@@ -16,8 +16,10 @@ from edeploylib.select import RELEASED, Assignment
 from edeploylib.settings import Settings
 from edeploylib.state import ProfileName
 from edeploylib.store.disk import read
-from edeploylib.store.files import FileTransaction
+from edeploylib.store.files import FileTransaction, digest
 from edeploylib.store.ledger import SCHEMA, Ledger
+
+T = TypeVar('T')
 
 
 class Event(NamedTuple):
@@ -204,19 +206,32 @@ class Saved(NamedTuple):
 
 
 class Glance(FileTransaction):
-    """The operator's files and the ledger, for who only looks: nothing can be committed."""
+    """The operator's files and the ledger, for who only looks: nothing can be committed.
+
+    Files that a commit has still to write are read as they are to be.
+    """
 
     def __init__(self, settings: Settings, records: Records) -> None:
         super().__init__(settings, records, '')
         self.records = records
-        self._hwdir = settings.hwdir
+        self._folders = settings.configdir, settings.hwdir
+        self._unwritten_yet = records.unwritten()
+
+    def _parsed(self, name: str, parse: Callable[[str | bytes, str], T]) -> T | None:
+        path = os.path.join(self._folders[0], name)
+        text = self._to_be(os.path.realpath(path))
+        return super()._parsed(name, parse) if text is None else parse(text, path)
+
+    def _to_be(self, path: str) -> bytes | None:
+        left = self._unwritten_yet.get(path)
+        return left.text if left is not None and digest(read(path)) == left.base else None
 
     def saved(self, machine: int) -> Saved:
         """What a machine uploaded last; raises MissingFile, or the error of its file."""
         uploads = [event for event in self.records.history(machine) if event.inventory]
         name = uploads[-1].name if uploads else ''
-        path = os.path.join(self._hwdir, f'{name}.hw')
-        text = read(path) if name else None
+        path = os.path.join(self._folders[1], f'{name}.hw')
+        text = self._to_be(path) or read(path) if name else None
         if text is None:
             raise MissingFile(f'no inventory of machine {machine} is saved as {path}')
         inventory = Inventory.parse(text, path)
