@@ -17,6 +17,7 @@ from edeploylib.select import (
     Decision,
     Taken,
     changes_of,
+    check_clear,
     claims_of,
     given,
     identify_machine,
@@ -129,6 +130,7 @@ def _granted(
     claims = claims_of(world, profile)
     holders = cmdb.holders(claims.values())
     if wish is None:
+        check_clear(machine.id, profile, holders)
         index = cmdb.find(found.variables, found.keys, machine.id, holders)
         if isinstance(index, NoEntry):
             raise NotPossible(f'{profile!r} has no entry for {machine}: {index.reason}')

@@ -233,6 +233,15 @@ def _take(
         return Taken(found, None, {}, assignment, gone if held else ())
     claims = claims_of(world, profile)
     holders = cmdb.holders(claims.values())
+    check_clear(machine, profile, holders)
+    index = cmdb.find(found.variables, found.keys, machine, holders)
+    if isinstance(index, NoEntry):
+        return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
+    return given(machine, profile, found, cmdb, index, claims, holders)
+
+
+def check_clear(machine: int, profile: ProfileName, holders: Holders) -> None:
+    """Raises UnclearEntry if it is not known which entry of a CMDB a machine holds."""
     unclear = [index for index, machines in holders.doubtful.items() if machine in machines]
     if unclear:
         # Not a no, which would let the next profile have the machine.
@@ -243,10 +252,6 @@ def _take(
             f'edeployctl reassign {machine} {quote(profile)} --entry {unclear[0]}, or '
             f'edeployctl release {machine}',
         )
-    index = cmdb.find(found.variables, found.keys, machine, holders)
-    if isinstance(index, NoEntry):
-        return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
-    return given(machine, profile, found, cmdb, index, claims, holders)
 
 
 def given(

@@ -176,6 +176,8 @@ def test_a_release_decides_whose_entry_it_is_not(make) -> None:
 
 def test_a_reassignment_decides_whose_entry_it_is(make) -> None:
     world = unclear(make, EDITED)
+    with pytest.raises(UnclearEntry, match='unclear which of the entries'):
+        rule(world, lambda desk: reassign(1, 'vm', machine(1), desk))
     wishes = ((1, 2), (2, 1))
     for number, index in wishes:
         rule(
