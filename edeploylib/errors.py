@@ -20,6 +20,9 @@ Python catch it as well::
     ├── UnknownVariable (LookupError)     the spec does not capture it
     ├── IdentityConflict (LookupError)    the keys name two machines
     ├── UnclearEntry (LookupError)        edits have left unclear what a machine holds
+    ├── UnknownMachine (LookupError)      the ledger has none of that name
+    │   └── SeveralMachines               it has more than one
+    ├── NotPossible (ValueError)          what an operator asks for cannot be
     ├── SearchLimitExceeded (RuntimeError)
     └── StoreError (OSError)              a file cannot be read or written
         ├── MissingFile (FileNotFoundError)
@@ -140,6 +143,18 @@ class IdentityConflict(EdeployError, LookupError):
 
 
 class UnclearEntry(EdeployError, LookupError):
+    pass
+
+
+class UnknownMachine(EdeployError, LookupError):
+    pass
+
+
+class SeveralMachines(UnknownMachine):
+    pass
+
+
+class NotPossible(EdeployError, ValueError):
     pass
 
 

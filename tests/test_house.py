@@ -30,6 +30,9 @@ PURE = [
     'state',
     'identity',
     'select',
+    'release',
+    'reassign',
+    'hostinfo',
     'script',
 ]
 FORBIDDEN = {
@@ -66,14 +69,18 @@ ROOMS = {
     'state': 'errors literal',
     'identity': 'errors inventory',
     'select': 'errors literal generate inventory spec match claims cmdb state identity',
+    'release': 'claims cmdb errors identity literal select state',
+    'reassign': 'claims cmdb errors identity inventory match release select state',
+    'hostinfo': 'inventory units',
     'script': 'errors literal node',
     'settings': 'errors address units',
-    'store': 'claims errors literal generate inventory spec cmdb state identity script select settings',
+    'store': 'claims errors literal generate inventory spec cmdb state identity script release select settings',
+    'overview': 'claims cmdb errors generate identity select state store',
     'pxemngr': '',
     'service': 'errors explain inventory pxemngr script select settings store',
     'web': 'errors address inventory service settings store',
     'node': '',
-    'cli': '__version__ cmdb errors explain inventory select service settings spec store',
+    'cli': '__version__ cmdb errors explain hostinfo inventory overview reassign release select service settings spec store',
     '__main__': 'cli',
 }
 

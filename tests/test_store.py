@@ -579,7 +579,7 @@ def test_an_edit_in_the_moment_of_the_commit_is_not_lost(empty: Deployment) -> N
     with empty.store.transaction() as world:
         decision = select(machine(1), world)
         empty.write(state="[('vm', 100)]")
-        with pytest.raises(EditedMeanwhile, match='state was edited while an upload was'):
+        with pytest.raises(EditedMeanwhile, match='state was edited while this was'):
             world.commit(decision)
     assert empty.texts()['state'] == "[('vm', 100)]"
     answer = install(machine(1), empty.store, empty.settings)

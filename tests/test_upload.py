@@ -218,7 +218,9 @@ def test_broken_settings_are_told(post: Post, samples: Deployment, conf, reason:
 def test_an_identity_conflict_names_both(post: Post) -> None:
     post()
     other = VM.replace(b'3f0c2a41', b'ffffff41')
-    assert "mac '52:54:00:88:17:3c' is of machine 1" in refused(post(other), 409)
+    answer = refused(post(other), 409)
+    assert "mac '52:54:00:88:17:3c' is of machine 1" in answer
+    assert 'it is new, with cards from elsewhere: edeployctl forget-key 52:54:00' in answer
 
 
 def test_a_lock_not_had_in_time_is_worth_a_retry(post: Post, samples: Deployment) -> None:
