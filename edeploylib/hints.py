@@ -98,7 +98,7 @@ def _outside(cidr: str, text: str) -> Iterable[str]:
     wider = near
     while address not in wider:
         wider = wider.supernet()
-    if near.prefixlen - wider.prefixlen <= 8:
+    if near.prefixlen - wider.prefixlen <= 4:
         yield f'{text!r} is just outside of {cidr}: {wider} has both'
 
 

@@ -114,8 +114,9 @@ def identify(keys: Iterable[Key], known: Iterable[Machine]) -> Identity:
     merged and nothing is guessed.
     """
     keys = tuple(keys)
-    wanted = frozenset(keys)
-    owners = {key: machine for machine in known for key in machine.keys & wanted}
+    known = tuple(known)
+    # In the order of the keys, so that what is told is always the same.
+    owners = {key: machine for key in keys for machine in known if key in machine.keys}
     strong = {owner.id: owner for key, owner in owners.items() if key.kind in STRONG}
     anyone = {owner.id: owner for owner in owners.values()}
 

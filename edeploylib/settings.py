@@ -53,7 +53,7 @@ def conf_path(path: str | None = None) -> str:
 class Conf:
     """A settings file, with all its sections.
 
-    ``sections`` has those that can be read, by name.
+    ``sections`` has those that can be read, by name; ``is_whole`` if that is all of them.
     """
 
     def __init__(self, text: str, path: str) -> None:
@@ -64,6 +64,7 @@ class Conf:
         for section in self._parser.sections():
             with suppress(SettingsError):
                 self.sections[section] = self._read(section)
+        self.is_whole = len(self.sections) == len(self._parser.sections())
 
     @classmethod
     def read(cls, path: str | None = None) -> 'Conf':

@@ -129,7 +129,7 @@ def test_refusals_and_failures(site: Site, tmp_path: Path) -> None:
     site.deployment.conf.write_text('broken')
     status, body = site.upload(f'file=@{rack}')
     assert (status, body[:10]) == (500, '#!/bin/sh\n')
-    id = re.search(r'\(request ([0-9a-f]{8})\)', body)
+    id = re.search(r'\(request=([0-9a-f]{8})\)', body)
     assert id and site.told(f'request={id[1]}', 'status=500', 'expected a [section] first')
     assert 'Traceback' not in body + site.log.read_text()
 

@@ -37,8 +37,9 @@ _MOST_DRAINED = 1 << 26
 _CHARSETS = (b'utf-8', b'utf8', b'us-ascii')
 
 
-def too_large(most: int) -> TooLarge:
-    return TooLarge(f'expected an upload of at most {most} bytes')
+def too_large(most: int, length: int | None = None) -> TooLarge:
+    found = '' if length is None else f', found {length}'
+    return TooLarge(f'expected an upload of at most {most} bytes (MAXUPLOAD){found}')
 
 
 class Body:
