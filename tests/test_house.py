@@ -31,6 +31,12 @@ PURE = [
     'identity',
     'select',
     'script',
+    'simulate',
+    'offers',
+    'orders',
+    'flow',
+    'feasible',
+    'learn',
 ]
 FORBIDDEN = {
     'os',
@@ -70,9 +76,15 @@ ROOMS = {
     'settings': 'errors address units',
     'store': 'claims errors literal generate inventory spec cmdb state identity script select settings',
     'service': 'errors explain inventory script select settings store',
+    'simulate': 'claims cmdb errors generate identity inventory select spec state store',
+    'offers': 'claims cmdb errors identity inventory match select simulate spec state',
+    'orders': 'offers simulate state',
+    'flow': '',
+    'feasible': 'flow inventory offers orders simulate state',
+    'learn': 'inventory match spec term units',
     'web': 'errors address inventory service settings store',
     'node': '',
-    'cli': '__version__ cmdb errors explain inventory select service settings spec store',
+    'cli': '__version__ cmdb errors explain feasible inventory learn match offers orders script select service settings simulate spec state store',
     '__main__': 'cli',
 }
 
