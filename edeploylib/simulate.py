@@ -5,7 +5,7 @@ with one, without a file.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from edeploylib.claims import Claim
@@ -129,18 +129,22 @@ class Simulation:
         gone = [profile for profile in self._claims if profile not in listed]
         return [claim for profile in gone for claim in self.claims(profile)]
 
-    def upload(self, inventory: Inventory) -> Fate:
-        """Decide as an upload would, and apply what is decided."""
+    def decide(self, inventory: Inventory) -> Fate:
+        """What an upload would get now; nothing changes, so ``after`` is as before."""
         try:
             decision = select(inventory, self, self._ignored_macs)
         except EdeployError as error:
             return Fate(inventory, error=error)
         machine = decision.identity.machine
-        before = self._held.get(machine.id) if machine else None
-        if decision.profile is None:
-            return Fate(inventory, decision, before=before, after=before)
-        after = self._applied(decision)
-        return Fate(inventory, decision, before=before, after=after)
+        held = self._held.get(machine.id) if machine else None
+        return Fate(inventory, decision, before=held, after=held)
+
+    def upload(self, inventory: Inventory) -> Fate:
+        """Decide as an upload would, and apply what is decided."""
+        fate = self.decide(inventory)
+        if fate.decision is None or fate.decision.profile is None:
+            return fate
+        return replace(fate, after=self._applied(fate.decision))
 
     def _applied(self, decision: Decision) -> Assignment | None:
         changes = decision.changes
@@ -151,9 +155,7 @@ class Simulation:
         if changes.assignment is not None:
             claim = changes.assignment.claim
             self._hold(
-                changes.assignment._replace(
-                    machine=id, claim=claim and claim._replace(machine=id)
-                )
+                changes.assignment._replace(machine=id, claim=claim and claim._replace(machine=id))
             )
         return self._held.get(id)
 

@@ -17,7 +17,12 @@ def server(number: int, rng: random.Random) -> Facts:
         ('system', 'product', 'serial', f'CZ34{number:05d}'),
         ('system', 'product', 'name', 'ProLiant BL460c Gen8 (641016-B21)'),
         ('system', 'product', 'vendor', 'HP'),
-        ('system', 'product', 'uuid', f'30373237-3132-5a43-{number:04x}-{rng.getrandbits(48):012x}'),
+        (
+            'system',
+            'product',
+            'uuid',
+            f'30373237-3132-5a43-{number:04x}-{rng.getrandbits(48):012x}',
+        ),
         ('firmware', 'bios', 'version', 'I35'),
         ('firmware', 'bios', 'date', '09/18/2013'),
         ('firmware', 'bios', 'vendor', 'HP'),

@@ -16,6 +16,8 @@ from edeploylib.cli import output
 from edeploylib.settings import DEFAULT_SECTION
 
 COMMANDS = {
+    'learn': 'a spec that accepts like machines',
+    'plan': 'which profile and entry machines would get, or why not',
     'verify-cmdb': 'whether an entry with a value is in use',
 }
 
