@@ -31,7 +31,8 @@ class Limit:
         if self.is_quota:
             return f'{self.profile} takes {self.count}'
         having = f' with {self.label}' if self.label else ''
-        return f'the CMDB of {self.profile} has {_count(self.count, "entr", "y", "ies")}{having}'
+        entries = _count(self.count, 'entr', 'y', 'ies') if self.count else 'no entry'
+        return f'the CMDB of {self.profile} has {entries}{having}'
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,23 @@ class Crowd:
         profiles = _listed(list(dict.fromkeys(limit.profile for limit in self.limits)))
         limits = ' and '.join(map(str, self.limits))
         places = sum(limit.count for limit in self.limits)
-        together = f': {places} in all' if len(self.limits) > 1 else ''
+        together = f': {_count(places, "place")} in all' if len(self.limits) > 1 else ''
         return f'{_count(count, "machine")} {_match(count)} only {profiles}; {limits}{together}'
 
 
 @dataclass(frozen=True)
 class Want:
-    """Profiles that want more machines than there are for them."""
+    """Profiles that want more machines than there are for them.
+
+    ``machines`` match one of them, and are not limited by the entries that
+    there are; ``entryless`` match and have none.
+    """
 
     profiles: tuple[ProfileName, ...]
     wanted: int
     machines: tuple[int, ...]
     limits: tuple[Limit, ...] = ()
+    entryless: int = 0
 
     def __str__(self) -> str:
         several = len(self.profiles) > 1
@@ -71,6 +77,8 @@ class Want:
             matching = ' and '.join(map(str, self.limits)) + (
                 f', and {count} more {_match(count)} {which}' if count else ''
             )
+        if self.entryless:
+            matching += f', and {self.entryless} for which its CMDB has no entry'
         machines = _count(self.wanted, 'machine')
         return f'{_listed(self.profiles)} {wants} {machines}; {matching}'
 
@@ -94,6 +102,7 @@ class Feasibility:
 
     ``wanted`` are the units of all numeric quotas. ``now`` is what the state
     does as it is, and ``proposal`` the best order found if that is better.
+    ``left_out`` are indices; ``errors`` are what machines would meet.
     """
 
     machines: int
@@ -107,6 +116,7 @@ class Feasibility:
     tried: int
     orders: int
     left_out: tuple[int, ...] = ()
+    errors: tuple[str, ...] = ()
 
     @property
     def all_placed(self) -> bool:
@@ -168,6 +178,7 @@ def feasible(
         tried=tried,
         orders=factorial(len(offers.left)),
         left_out=tuple(left_out),
+        errors=tuple(dict.fromkeys(str(one.error) for one in every.candidates if one.error)),
     )
 
 
@@ -246,7 +257,7 @@ class _Flow:
                     if not its and not self._network.used(self._arrivals[one])
                 ]
             seen.update(machines)
-            yield Crowd(tuple(indices[one] for one in machines), tuple(self._limits(reached)))
+            yield Crowd(tuple(indices[one] for one in machines), _merged(self._limits(reached)))
 
     def _limits(self, reached: set[int]) -> Iterator[Limit]:
         for at, group in enumerate(self._offers.groups):
@@ -271,19 +282,22 @@ class _Flow:
                 if self._first_profile + number in reaching
             ]
             seen.update(profiles)
-            machines = {one for one in range(len(indices)) if 1 + one in reaching}
+            machines: set[int] = set()
             limits = []
+            entryless = set()
             for number, group in enumerate(self._offers.groups):
-                if group.profile not in profiles or self._first_group + number in reaching:
+                if group.profile not in profiles:
                     continue
                 users = self._users[number]
-                if len(users) <= (group.all or 0):
+                if group.all == 0:
+                    entryless |= users
+                elif self._first_group + number in reaching or len(users) <= (group.all or 0):
                     machines |= users
                 else:
                     limits.append(_entries(group))
             wanted = sum(self._offers.quota(other) or 0 for other in profiles)
             its = tuple(indices[one] for one in sorted(machines))
-            yield Want(tuple(profiles), wanted, its, tuple(limits))
+            yield Want(tuple(profiles), wanted, its, _merged(limits), len(entryless - machines))
 
 
 def _search(
@@ -465,6 +479,17 @@ def _tried(
 
 def _entries(group: Group) -> Limit:
     return Limit(group.profile, group.all or 0, group.label, is_quota=False)
+
+
+def _merged(limits: Iterable[Limit]) -> tuple[Limit, ...]:
+    """One for each profile, for a reader who cannot be shown hundreds of keys."""
+    by_profile: dict[ProfileName, list[Limit]] = {}
+    for limit in limits:
+        by_profile.setdefault(limit.profile, []).append(limit)
+    return tuple(
+        its[0] if len(its) == 1 else Limit(name, sum(one.count for one in its), is_quota=False)
+        for name, its in by_profile.items()
+    )
 
 
 def _count(number: int, noun: str, one: str = '', many: str = 's') -> str:

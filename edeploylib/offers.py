@@ -60,6 +60,12 @@ class Candidate:
         """Whether the conflict is there whoever comes first."""
         return self.conflict is not None and not self.twins
 
+    @property
+    def error(self) -> EdeployError | None:
+        """The first that it could meet."""
+        errors = (one for one in self.offers.values() if isinstance(one, EdeployError))
+        return self.conflict or next(errors, None)
+
 
 @dataclass(frozen=True)
 class Offers:
@@ -79,6 +85,10 @@ class Offers:
         """The units that there are for the machines that come."""
         left = self.left[profile]
         return None if left is None else left + self.units.get(profile, 0)
+
+    def has_entry(self, offer: Offer) -> bool:
+        """Whether there is an entry that could be the machine's."""
+        return offer.has_entry or any(self.groups[number].all != 0 for number in offer.groups)
 
 
 def find_offers(

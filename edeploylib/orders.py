@@ -67,6 +67,7 @@ def _kept(
         index: offer
         for index in coming
         if (offer := offers.candidates[index].offers.get(profile)) is not None
+        and (isinstance(offer, EdeployError) or offers.has_entry(offer))
     }
     takers = {index: offer for index, offer in here.items() if isinstance(offer, Offer)}
     demand = sum(not offer.has_unit for offer in takers.values())
@@ -79,15 +80,13 @@ def _kept(
             # Unless others can spend the quota first.
             is_kept = left is None or left > demand
         else:
-            groups = [offers.groups[number] for number in offer.groups]
-            if not offer.has_entry and all(group.all == 0 for group in groups):
-                continue
+            pool = offer.groups[-1]
             possible[index].append(profile)
             if profile in offers.unclear:
                 possible[index].append(FAILS)
             is_kept = (
                 (left is None or left >= demand or offer.has_unit)
-                and (offer.has_entry or _is_ample(groups[-1], wanted[offer.groups[-1]]))
+                and (offer.has_entry or _is_ample(offers.groups[pool], wanted[pool]))
                 and profile not in offers.unclear
             )
         if is_kept:
@@ -107,6 +106,7 @@ def contested(offers: Offers) -> list[tuple[ProfileName, int, int]]:
             offer
             for candidate in offers.candidates
             if isinstance(offer := candidate.offers.get(profile), Offer)
+            and offers.has_entry(offer)
         ]
         numbers = {number for offer in takers for number in offer.groups}
         entries = [offers.groups[number].all for number in numbers]

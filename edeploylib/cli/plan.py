@@ -335,11 +335,12 @@ def _outcome_as_json(outcome: str) -> dict[str, object]:
 def _prospect_row(one: Prospect, offers: Offers) -> tuple[str, str, str, str]:
     name = one.candidate.inventory.sysname
     outcomes = ' or '.join(map(_outcome, one.possible))
+    why = f': {one.candidate.error}' if FAILS in one.possible and one.candidate.error else ''
     if one.is_certain:
-        return name, outcomes, _entry_of(one, offers), 'proved'
+        return name, outcomes, _entry_of(one, offers), f'proved{why}'
     seen = ', '.join(f'{_outcome(outcome)} {count}' for outcome, count in one.seen.items())
     twins = ', shares a key with another' if one.candidate.twins else ''
-    return name, outcomes, '', f'seen: {seen}{twins}'
+    return name, outcomes, '', f'seen: {seen}{twins}{why}'
 
 
 def _outcome(outcome: str) -> str:
@@ -420,18 +421,24 @@ def _change(
 ) -> _Change | None:
     name = now[0].inventory.sysname
     fates = (now[0], then[0])
-    left, right = (_script(case, *one).splitlines() for one in (now, then))
-    folders = [f'{files.snapshot.folder}: {name}' for _, files in (now, then)]
+    scripts = [_script(case, *one).splitlines() for one in (now, then)]
     change = _Change(
         path,
         name,
         (fates[0].profile, fates[1].profile),
         (fates[0].entry, fates[1].entry),
         (_error(fates[0]), _error(fates[1])),
-        list(difflib.unified_diff(left, right, *folders, lineterm='')),
+        _diff(scripts, [f'{files.snapshot.folder}: {name}' for _, files in (now, then)]),
     )
     differ = any(one[0] != one[1] for one in (change.profiles, change.entries, change.errors))
     return change if differ or change.diff else None
+
+
+def _diff(scripts: list[list[str]], names: list[str]) -> list[str]:
+    """How two scripts differ, if there are two."""
+    if not all(scripts):
+        return []
+    return list(difflib.unified_diff(scripts[0], scripts[1], names[0], names[1], lineterm=''))
 
 
 def _error(fate: Fate) -> str | None:
@@ -464,6 +471,7 @@ def _feasible(case: _Case) -> int:
     if found.left_out:
         names = ', '.join(case.names[index] for index in found.left_out)
         warn(f'left out, since they cannot be told from others: {names}')
+    warn(*found.errors)
     answer = _answer(found.all_placed, f'{found.placed} of {found.machines}')
     print(f'can all machines be placed at once? {answer}')
     for crowd in found.crowds:
@@ -532,6 +540,7 @@ def _feasible_as_json(found: Feasibility, names: Sequence[str]) -> dict[str, obj
         'state': vars(found.now),
         'proposal': vars(found.proposal) if found.proposal else None,
         'tried': found.tried,
+        'errors': found.errors,
         'left_out': [names[index] for index in found.left_out],
     }
 
