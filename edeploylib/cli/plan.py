@@ -177,6 +177,8 @@ def _given_order(case: _Case) -> int:
 def _summary(fates: Sequence[Fate]) -> str:
     taken = Counter(fate.profile for fate in fates if fate.profile is not None)
     each = ', '.join(f'{name} {count}' for name, count in taken.items())
+    if len(taken) > _NAMED:
+        each = f'of {len(taken)} profiles'
     refused = sum(fate.decision is not None and fate.profile is None for fate in fates)
     failing = sum(fate.decision is None for fate in fates)
     parts = [f'{sum(taken.values())} of {_count(len(fates), "machine")} get a profile']
