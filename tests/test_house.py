@@ -36,6 +36,8 @@ PURE = [
     'orders',
     'flow',
     'feasible',
+    'traits',
+    'accept',
     'learn',
 ]
 FORBIDDEN = {
@@ -81,7 +83,9 @@ ROOMS = {
     'orders': 'offers simulate state',
     'flow': '',
     'feasible': 'flow inventory offers orders simulate state',
-    'learn': 'inventory match spec term units',
+    'traits': 'identity inventory units',
+    'accept': 'errors slips spec term',
+    'learn': 'accept errors inventory match spec traits units',
     'web': 'errors address inventory service settings store',
     'node': '',
     'cli': '__version__ cmdb errors explain feasible inventory learn match offers orders script select service settings simulate spec state store',
