@@ -141,7 +141,8 @@ class _Machines:
             text = texts.get(trait)
             if text in accepted.texts:
                 usual += 1
-            elif index in self.odd:
+            elif index in self.odd and not (trait.kind and text is None):
+                # That a device is not there is told once, by their number.
                 having.setdefault(text, []).append(index)
         for text, which in having.items():
             self.oddities.append(Oddity(str(trait), text, tuple(which), accepted.words, usual))
@@ -237,8 +238,12 @@ def _reason(machines: _Machines, trait: Trait, accepted: Accepted) -> str:
         return f'All {alike} agree{size}.' if alike > 1 else f'The one machine has it{size}.'
     counts = machines.counts(trait)
     each = sorted(accepted.texts, key=lambda text: (-counts[text], text))
-    shown = ', '.join(f'{counts[text]} have {text!r}' for text in each[:4])
+    shown = ', '.join(f'{_have(counts[text])} {text!r}' for text in each[:4])
     return f'{shown}{f" and {len(each) - 4} more values" if len(each) > 4 else ""}.'
+
+
+def _have(count: int) -> str:
+    return '1 has' if count == 1 else f'{count} have'
 
 
 def _human(trait: Trait, text: str) -> str:

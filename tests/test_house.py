@@ -80,7 +80,7 @@ ROOMS = {
     'service': 'errors explain inventory script select settings store',
     'simulate': 'claims cmdb errors generate identity inventory select spec state store',
     'offers': 'claims cmdb errors identity inventory match select simulate spec state',
-    'orders': 'offers simulate state',
+    'orders': 'errors offers simulate state',
     'flow': '',
     'feasible': 'flow inventory offers orders simulate state',
     'traits': 'identity inventory units',
@@ -88,7 +88,7 @@ ROOMS = {
     'learn': 'accept errors inventory match spec traits units',
     'web': 'errors address inventory service settings store',
     'node': '',
-    'cli': '__version__ cmdb errors explain feasible inventory learn match offers orders script select service settings simulate spec state store',
+    'cli': '__version__ cmdb errors explain feasible generate inventory learn match offers orders script select service settings simulate spec state store',
     '__main__': 'cli',
 }
 
