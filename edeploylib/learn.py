@@ -133,6 +133,11 @@ class _Machines:
             if index not in self.odd and texts.get(trait) not in accepted.texts
         }
 
+    def _has_device(self, index: int, trait: Trait) -> bool:
+        """Whether the machine has the device at all: that it has not is told by their number."""
+        mine = {(one.kind, one.name) for one in self.texts[index]}
+        return not trait.kind or (trait.kind, trait.name) in mine
+
     def note(self, trait: Trait, accepted: Accepted) -> None:
         """Tell of all machines that are odd in this trait."""
         having: dict[str | None, list[int]] = {}
@@ -141,8 +146,7 @@ class _Machines:
             text = texts.get(trait)
             if text in accepted.texts:
                 usual += 1
-            elif index in self.odd and not (trait.kind and text is None):
-                # That a device is not there is told once, by their number.
+            elif index in self.odd and (text is not None or self._has_device(index, trait)):
                 having.setdefault(text, []).append(index)
         for text, which in having.items():
             self.oddities.append(Oddity(str(trait), text, tuple(which), accepted.words, usual))

@@ -152,6 +152,7 @@ def test_whatever_the_machines_the_spec_accepts_those_that_are_not_odd(
     assert lesson.refused == ()
     assert sorted((*lesson.alike, *lesson.odd)) == list(range(len(its)))
     assert len(lesson.odd) <= 0.2 * len(its)
+    assert {index for one in lesson.oddities for index in one.machines} == set(lesson.odd)
     read = Spec.parse(lesson.render(), 'learned.specs')
     assert (read.rules, read.warnings) == (lesson.spec.rules, ())
     assert all(match(read, its[index]) for index in lesson.alike)

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edeploylib.errors import EdeployError, StoreError
 from edeploylib.inventory import Inventory
 from edeploylib.service import install, refusal_lines, report_failure
 from edeploylib.simulate import Fate, Files, Simulation, simulate
+from edeploylib.state import ProfileName
 from edeploylib.store.snapshot import Snapshot
 
 SPECS = {
@@ -60,6 +62,22 @@ def deployed(empty: Deployment, state: list[tuple[str, object]]) -> Deployment:
     return empty
 
 
+def edited(deployment: Deployment, edit: str) -> None:
+    """What an operator may do to the files while machines hold entries."""
+    texts = deployment.texts()
+    if edit == 'free':
+        deployment.put('small.cmdb', texts['small.cmdb'].replace("'used': 1", "'note': 1"))
+    elif edit == 'swap':
+        swapped = texts['tagged.cmdb'].replace("'3'", "'x'").replace("'4'", "'3'")
+        deployment.put('tagged.cmdb', swapped)
+    elif edit == 'rename':
+        for kind in ('specs', 'configure', 'cmdb'):
+            deployment.put(f'tiny.{kind}', texts[f'small.{kind}'])
+        deployment.put('state', texts['state'].replace('small', 'tiny'))
+    elif edit == 'delete':
+        deployment.put('small.cmdb', None)
+
+
 def outcome(fate: Fate) -> object:
     if fate.decision is None:
         return str(fate.error)
@@ -76,11 +94,12 @@ def really(inventory: Inventory, deployment: Deployment) -> object:
     return decision.profile, dict(decision.variables), lines
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     state=states,
     known=st.lists(boxes, max_size=3),
     failed=st.sampled_from(['small', 'tagged', 'none']),
+    edit=st.sampled_from(['none', 'free', 'swap', 'rename', 'delete']),
     coming=st.lists(boxes, min_size=1, max_size=6),
 )
 def test_a_simulation_tells_what_the_store_then_does(
@@ -88,15 +107,20 @@ def test_a_simulation_tells_what_the_store_then_does(
     state: list[tuple[str, object]],
     known: list[Inventory],
     failed: str,
+    edit: str,
     coming: list[Inventory],
 ) -> None:
-    """Profiles, entries, refusals and errors, and what is left in the files."""
+    """Profiles, entries, refusals and errors, and what is left in the files.
+
+    Whatever is known before, whatever failed, and whatever the operator edits.
+    """
     deployment = deployed(empty, state)
     for inventory in known:
         really(inventory, deployment)
     if known:
         with suppress(EdeployError):
             report_failure(known[0], failed, deployment.store, deployment.settings)
+    edited(deployment, edit)
     before = deployment.texts()
     files = Files(Snapshot.of(deployment.settings))
     fates, after = simulate(files, coming)
@@ -140,3 +164,32 @@ def test_a_snapshot_makes_no_ledger(empty: Deployment) -> None:
     Path(deployment.settings.ledger).write_bytes(b'no ledger' * 1000)
     with pytest.raises(StoreError, match='cannot read the ledger'):
         Snapshot.of(deployment.settings)
+
+
+def test_a_snapshot_among_uploads_is_of_one_instant(empty: Deployment) -> None:
+    """What is left and what is held add up, whenever it is taken."""
+    deployment = deployed(empty, [('small', 3), ('any', 30)])
+    failures = []
+
+    def upload() -> None:
+        failures.extend(
+            error
+            for number in range(20)
+            if not isinstance(error := really(box(f'M{number}', 2, number), deployment), tuple)
+        )
+
+    uploads = threading.Thread(target=upload)
+    uploads.start()
+    taken = 0
+    while uploads.is_alive() or not taken:
+        world = Simulation(Files(snapshot := Snapshot.of(deployment.settings)))
+        left = sum(int(quota) for quota in world.state().quotas.values())
+        assert left + len(snapshot.assignments) == 33
+        cmdb = world.cmdb(ProfileName('small'))
+        assert cmdb is not None
+        held = cmdb.holders(world.claims(ProfileName('small'))).held
+        used = [index for index, entry in enumerate(cmdb.entries) if entry.get('used')]
+        assert sorted(held) == used
+        taken += 1
+    uploads.join()
+    assert failures == []

@@ -50,13 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='plan with this CONFIGDIR; of machines that nobody knows, or, with --conf, that '
         "deployment's ledger",
     )
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
         '--order',
         choices=['given', 'any'],
         default='given',
         help='any: what is the same in whatever order the machines come',
     )
-    how = parser.add_mutually_exclusive_group()
     how.add_argument('--against', metavar='DIR', help='what would change with this CONFIGDIR')
     how.add_argument(
         '--feasible',
@@ -68,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--diff', action='store_true', help='with --against: show how the scripts differ'
     )
     parser.add_argument(
-        '--why', action='store_true', help=f'explain every refusal, not the first {_EXPLAINED}'
+        '--why',
+        action='store_true',
+        help=f'explain every refusal at length, not those of {_EXPLAINED} machines alone',
     )
 
 
@@ -151,7 +153,7 @@ def _given_order(case: _Case) -> int:
     if case.options.json:
         case.print_json(
             {
-                'machines': list(map(_fate_as_json, case.arrivals.paths, fates)),
+                'machines': list(_fates_as_json(case, fates)),
                 'quotas': after.state().quotas,
                 'entries': {name: {'left': a, 'all': b} for name, (a, b) in left.items()},
             }
@@ -242,7 +244,15 @@ def _print_refusals(case: _Case, fates: Sequence[Fate]) -> None:
         print(f'and {len(refused) - len(shown)} more that no profile can take: --why tells why')
 
 
-def _fate_as_json(path: str, fate: Fate) -> dict[str, object]:
+def _fates_as_json(case: _Case, fates: Sequence[Fate]) -> Iterator[dict[str, object]]:
+    refused = 0
+    for path, fate in zip(case.arrivals.paths, fates, strict=True):
+        refused += fate.profile is None
+        yield _fate_as_json(path, fate, case.options.why or refused <= _EXPLAINED)
+
+
+def _fate_as_json(path: str, fate: Fate, why: bool) -> dict[str, object]:
+    """``explanation`` is null where the profile was not the last word, or not asked for."""
     decision = fate.decision
     return {
         'file': path,
@@ -258,7 +268,7 @@ def _fate_as_json(path: str, fate: Fate) -> dict[str, object]:
             {
                 'profile': refusal.profile,
                 'reason': refusal.reason,
-                'explanation': _explained(refusal, fate) if fate.profile is None else [],
+                'explanation': _explained(refusal, fate) if why and not fate.profile else None,
             }
             for refusal in (decision.refusals if decision else ())
         ],
