@@ -30,7 +30,7 @@ class Limit:
     def __str__(self) -> str:
         if self.is_quota:
             return f'{self.profile} takes {self.count}'
-        having = f' with {self.label}' if self.label else ''
+        having = f' with {self.label}' if self.label else '' if self.count else ' for them'
         entries = _count(self.count, 'entr', 'y', 'ies') if self.count else 'no entry'
         return f'the CMDB of {self.profile} has {entries}{having}'
 
@@ -159,7 +159,7 @@ def feasible(
     flow = _Flow(offers)
     wants = tuple(flow.wants(indices))
     flow.open_all()
-    crowds = tuple(flow.crowds(indices))
+    crowds = tuple(_together(flow.crowds(indices)))
     best = (flow.placed, flow.filled)
     now = _tried(files, offers, None, coming, ignored)
     told('orders of the state')
@@ -198,7 +198,9 @@ class _Flow:
         self._sink = self._first_profile + len(self._profiles)
         self._many = machines + 1
         self._network = network = Network(self._sink + 1)
-        number = {name: self._first_profile + at for at, name in enumerate(self._profiles)}
+        self._numbers = number = {
+            name: self._first_profile + at for at, name in enumerate(self._profiles)
+        }
         quotas = {name: offers.quota(name) for name in self._profiles}
         self.wanted = sum(quota for quota in quotas.values() if quota is not None)
         self._quotas = [
@@ -249,7 +251,7 @@ class _Flow:
             if self._network.used(arrival) or at in seen:
                 continue
             reached = self._network.reachable(1 + at, (0, self._sink))
-            machines = [one for one in range(len(indices)) if 1 + one in reached]
+            machines = sorted(node - 1 for node in reached if node < self._first_group)
             if not self._taken[at]:
                 machines = [
                     one
@@ -260,13 +262,14 @@ class _Flow:
             yield Crowd(tuple(indices[one] for one in machines), _merged(self._limits(reached)))
 
     def _limits(self, reached: set[int]) -> Iterator[Limit]:
-        for at, group in enumerate(self._offers.groups):
-            is_full = self._first_profile + self._profiles.index(group.profile) not in reached
-            if self._first_group + at in reached and is_full:
-                yield _entries(group)
-        for at, name in enumerate(self._profiles):
-            if self._first_profile + at in reached:
+        for node in sorted(reached):
+            if node >= self._first_profile:
+                name = self._profiles[node - self._first_profile]
                 yield Limit(name, self._offers.quota(name) or 0)
+            elif node >= self._first_group:
+                group = self._offers.groups[node - self._first_group]
+                if self._numbers[group.profile] not in reached:
+                    yield _entries(group)
 
     def wants(self, indices: Sequence[int]) -> Iterator[Want]:
         """Of the profiles that are not full, with those that would have to go without."""
@@ -475,6 +478,20 @@ def _tried(
         one.is_certain and one.possible[0] not in (REFUSED, FAILS) for one in prospects(reordered)
     )
     return Proposal(listed, len(placed), filled, certain)
+
+
+def _together(crowds: Iterable[Crowd]) -> Iterator[Crowd]:
+    """One crowd of all the machines for which the same CMDBs have no entry."""
+    without: dict[tuple[ProfileName, ...], list[Crowd]] = {}
+    for crowd in crowds:
+        if crowd.limits and not any(limit.count for limit in crowd.limits):
+            without.setdefault(tuple(limit.profile for limit in crowd.limits), []).append(crowd)
+        else:
+            yield crowd
+    for its in without.values():
+        machines = tuple(machine for crowd in its for machine in crowd.machines)
+        limits = (limit for crowd in its for limit in crowd.limits)
+        yield its[0] if len(its) == 1 else Crowd(machines, _merged(limits))
 
 
 def _entries(group: Group) -> Limit:

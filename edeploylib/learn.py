@@ -217,7 +217,7 @@ def _rules(machines: _Machines, traits: Sequence[Trait]) -> tuple[list[LearnedRu
         elif len(texts) == len(counts):
             dropped.append(f'{trait} has {len(texts)} values')
         elif texts:
-            dropped.append(f'{counts[None]} machines have no {trait}')
+            dropped.append(f'{_have(counts[None])} no {trait}')
     rules += (_rule(machines, trait, found[trait]) for trait in found if not trait.kind)
     for kind in OF_DEVICES:
         for number in range(machines.slots[kind]):
@@ -239,7 +239,7 @@ def _reason(machines: _Machines, trait: Trait, accepted: Accepted) -> str:
     alike = machines.count - len(machines.odd)
     if len(accepted.texts) == 1:
         size = _human(trait, next(iter(accepted.texts)))
-        return f'All {alike} agree{size}.' if alike > 1 else f'The one machine has it{size}.'
+        return f'All {alike} agree{size}.' if alike > 1 else f'As the one machine has it{size}.'
     counts = machines.counts(trait)
     each = sorted(accepted.texts, key=lambda text: (-counts[text], text))
     shown = ', '.join(f'{_have(counts[text])} {text!r}' for text in each[:4])
@@ -278,7 +278,11 @@ def _device_rules(
             # Not $ip, which a CMDB entry may have: a variable wins.
             dhcp = _variable('dhcp', count, number)
             rules.append(LearnedRule((CARD, eth, 'ipv4', dhcp)))
-    varying = [rule.reason for rule in rules if rule.reason and not rule.reason.startswith('All')]
+    varying = [
+        rule.reason
+        for rule, trait in zip(rules, traits, strict=False)
+        if len(found[trait].texts) > 1
+    ]
     reason = '; '.join([title, *varying]).rstrip('.') + '.'
     if any(rule.terms[2] == 'ipv4' for rule in rules):
         reason += ' It had the address when it was detected.'

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edeploylib.errors import EdeployError
 from edeploylib.offers import Candidate, Group, Offer, Offers
@@ -69,13 +69,18 @@ def _kept(
         if (offer := offers.candidates[index].offers.get(profile)) is not None
         and (isinstance(offer, EdeployError) or offers.has_entry(offer))
     }
-    takers = {index: offer for index, offer in here.items() if isinstance(offer, Offer)}
+    takers = {
+        index: _lasting(offers.candidates[index], offer)
+        for index, offer in here.items()
+        if isinstance(offer, Offer)
+    }
     demand = sum(not offer.has_unit for offer in takers.values())
     wanted = Counter(group for one in takers.values() if not one.has_entry for group in one.groups)
     left = offers.left[profile]
     kept = set()
-    for index, offer in here.items():
-        if isinstance(offer, EdeployError):
+    for index in here:
+        offer = takers.get(index)
+        if offer is None:
             possible[index].append(FAILS)
             # Unless others can spend the quota first.
             is_kept = left is None or left > demand
@@ -92,6 +97,11 @@ def _kept(
         if is_kept:
             kept.add(index)
     return kept
+
+
+def _lasting(candidate: Candidate, offer: Offer) -> Offer:
+    """What a machine holds is its own until it comes; if it comes twice, perhaps no longer."""
+    return replace(offer, has_unit=False, has_entry=False) if candidate.twins else offer
 
 
 def _is_ample(group: Group, wanted: int) -> bool:

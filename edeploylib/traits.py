@@ -31,7 +31,7 @@ class Trait(NamedTuple):
 
     def __str__(self) -> str:
         if self.kind:
-            return f'{self.property} of {self.kind} {self.name}'
+            return f'{self.property} of {"card" if self.kind == CARD else self.kind} {self.name}'
         return f'{self.category} {self.name} {self.property}'
 
 

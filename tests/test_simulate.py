@@ -94,7 +94,7 @@ def really(inventory: Inventory, deployment: Deployment) -> object:
     return decision.profile, dict(decision.variables), lines
 
 
-@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     state=states,
     known=st.lists(boxes, max_size=3),
