@@ -49,7 +49,7 @@ class Crowd:
         profiles = _listed(list(dict.fromkeys(limit.profile for limit in self.limits)))
         limits = ' and '.join(map(str, self.limits))
         places = sum(limit.count for limit in self.limits)
-        together = f': {_count(places, "place")} in all' if len(self.limits) > 1 else ''
+        together = f': {_count(places, "place")} in all' if places and len(self.limits) > 1 else ''
         return f'{_count(count, "machine")} {_match(count)} only {profiles}; {limits}{together}'
 
 

@@ -80,7 +80,7 @@ def later(there: Files, known: list[Inventory], has_failed: bool) -> Files:
     )
 
 
-@settings(max_examples=4000)
+@settings(max_examples=100)
 @given(
     state=states,
     known=st.lists(boxes, max_size=3),
