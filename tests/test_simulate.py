@@ -161,6 +161,12 @@ def test_a_snapshot_makes_no_ledger(empty: Deployment) -> None:
     assert not Path(deployment.settings.ledger).exists()
     Path(deployment.settings.ledger).write_bytes(b'')
     assert Snapshot.of(deployment.settings).machines == ()
+    really(box('S1', 1, 1), deployment)
+    with sqlite3.connect(deployment.settings.ledger) as ledger:
+        ledger.execute('PRAGMA user_version = 9')
+    ledger.close()
+    with pytest.raises(StoreError, match='expected a ledger of version 1, found 9'):
+        Snapshot.of(deployment.settings)
     Path(deployment.settings.ledger).write_bytes(b'no ledger' * 1000)
     with pytest.raises(StoreError, match='cannot read the ledger'):
         Snapshot.of(deployment.settings)

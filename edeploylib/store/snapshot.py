@@ -80,7 +80,9 @@ def _reading(path: str) -> Iterator[sqlite3.Connection]:
             ledger.execute('BEGIN')
             yield ledger
     except sqlite3.Error as error:
-        raise StoreError(f'cannot read the ledger {path}: {error}') from None
+        # A journal that a crash has left is rolled back by whoever may write.
+        hint = 'if it was cut off in a commit, the next upload repairs it'
+        raise StoreError(f'cannot read the ledger {path}: {error}', hint=hint) from None
 
 
 def _version(ledger: sqlite3.Connection, path: str) -> int:
