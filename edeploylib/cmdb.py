@@ -136,7 +136,7 @@ class Cmdb:
         return [
             name
             for name, value in entry.items()
-            if name != 'used' and not any(other.get(name) == value for other in others)
+            if name != 'used' and value not in [other.get(name) for other in others]
         ]
 
     def give(self, index: int, variables: Mapping[str, Scalar]) -> 'Cmdb':

@@ -55,13 +55,17 @@ def report_failure(
 
 
 def _with_warnings(answer: Answer, more: Iterable[str] = ()) -> Answer:
-    decision = answer.decision
-    specs = [decision.spec, *(refusal.spec for refusal in decision.refusals)]
-    slips = [warning for spec in specs if spec is not None for warning in spec.warnings]
+    return answer._replace(warnings=(*warnings_of(answer.decision), *more))
+
+
+def warnings_of(decision: Decision) -> list[str]:
+    """Addresses that moved, edits that do not fit the ledger, slips in specs."""
     moves = [
         f'{key} is of this machine now, no longer of {one}' for key, one in decision.identity.moved
     ]
-    return answer._replace(warnings=(*moves, *decision.contradictions, *slips, *more))
+    specs = [decision.spec, *(refusal.spec for refusal in decision.refusals)]
+    slips = [warning for spec in specs if spec is not None for warning in spec.warnings]
+    return [*moves, *decision.contradictions, *slips]
 
 
 def _registered(inventory: Inventory, settings: Settings) -> str:

@@ -16,6 +16,8 @@ from edeploylib.cli import output
 from edeploylib.settings import DEFAULT_SECTION
 
 COMMANDS = {
+    'learn': 'a spec that accepts like machines',
+    'plan': 'which profile and entry machines would get, or why not',
     'status': 'machines, quotas, entries and refusals; or the history of one machine',
     'release': 'free what machines hold',
     'reassign': 'another profile or entry for a machine',

@@ -92,7 +92,7 @@ SELECT
 FROM journal ORDER BY journal.id;
 PRAGMA user_version = 1;
 """
-_VERSION = 1
+VERSION = 1
 
 # Of a known machine, the last line stays, and that of its last upload.
 _OLD = """
@@ -159,15 +159,15 @@ class Ledger:
     def _prepare(self) -> None:
         version = self._checked_version()
         self._db.execute('PRAGMA synchronous = FULL')
-        if version < _VERSION:
+        if version < VERSION:
             self._db.executescript(f'BEGIN IMMEDIATE; {SCHEMA} COMMIT;')
         self._db.execute('BEGIN IMMEDIATE')
 
     def _checked_version(self) -> int:
         (version,) = self._db.execute('PRAGMA user_version').fetchone()
-        if version > _VERSION:
+        if version > VERSION:
             raise StoreError(
-                f'{self._path}: expected a ledger of version {_VERSION}, found {version}',
+                f'{self._path}: expected a ledger of version {VERSION}, found {version}',
                 hint='it was written by a newer edeploy',
             )
         return int(version)

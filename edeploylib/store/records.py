@@ -124,6 +124,12 @@ class Records(Ledger):
             for id, name, since in machines
         ]
 
+    @property
+    def last_id(self) -> int:
+        """The highest number that a machine has been given, in any section."""
+        found = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'machines'")
+        return int(found[0][0]) if found else 0
+
     def holdings(self, machine: int | None = None) -> list[Holding]:
         """Oldest first; of all machines, or of one."""
         rows = self._rows(
