@@ -27,7 +27,9 @@ Python catch it as well::
         └── LockTimeout (TimeoutError)
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 
 class Place(NamedTuple):
@@ -77,6 +79,25 @@ class EdeployError(Exception):
         hint = f'hint: {self.hint}' if self.hint else ''
         others = [other.report() for other in self.others]
         return '\n'.join(part for part in (str(self), excerpt, hint, *others) if part)
+
+
+Kind = TypeVar('Kind', bound=EdeployError)
+
+
+@contextmanager
+def collected(mistakes: list[Kind], kind: type[Kind]) -> Iterator[None]:
+    """Put an error of the block to the others, and go on behind the block."""
+    try:
+        yield
+    except kind as mistake:
+        mistakes.append(mistake)
+
+
+def raise_all(mistakes: Sequence[EdeployError]) -> None:
+    """Raise the first, if there is any, with the rest as its ``others``."""
+    if mistakes:
+        mistakes[0].others = tuple(mistakes[1:])
+        raise mistakes[0]
 
 
 class FormatError(EdeployError, ValueError):
