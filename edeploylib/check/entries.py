@@ -16,38 +16,12 @@ IP, HOSTNAME, MAC = 'ip', 'hostname', 'mac'
 
 # Words of keys. What is of the network, not of the host, may be shared.
 _SHARED = frozenset(
-    [
-        'gateway',
-        'gw',
-        'dns',
-        'ntp',
-        'server',
-        'netmask',
-        'network',
-        'net',
-        'broadcast',
-        'bcast',
-        'next',
-        'pxe',
-        'tftp',
-        'proxy',
-        'syslog',
-        'log',
-        'master',
-        'vip',
-        'router',
-        'route',
-        'peer',
-        'remote',
-        'dhcp',
-        'nameserver',
-        'relay',
-        'mask',
-        'subnet',
-        'prefix',
-        'mgr',
-        'manager',
-    ]
+    (
+        *('gateway', 'gw', 'router', 'route', 'netmask', 'mask', 'subnet', 'prefix'),
+        *('network', 'net', 'broadcast', 'bcast', 'dns', 'nameserver', 'ntp', 'dhcp', 'relay'),
+        *('server', 'next', 'pxe', 'tftp', 'proxy', 'syslog', 'log', 'master', 'vip'),
+        *('peer', 'remote', 'mgr', 'manager'),
+    )
 )
 _OF_NETWORK = {'gateway', 'gw', 'dns', 'nameserver', 'broadcast', 'router'}
 _NETMASK = ('netmask', 'mask', 'prefix', 'prefixlen')
@@ -228,8 +202,8 @@ def _check_network(found: PlacedCmdb, index: int, entry: Entry) -> Iterator[Find
         message = f'entry {index} has {key} {str(address)!r}, {what} of {network}'
         yield Finding('unusable-address', found.place(index, key), message)
     # On a point-to-point link, a gateway may be anywhere.
-    is_link = length >= address.max_prefixlen - 1 or address.version == 6
-    if at and gateway is not None and not is_link and gateway not in network:
+    is_link = length >= 31 or address.version == 6
+    if at and gateway and gateway.version == 4 and not is_link and gateway not in network:
         message = f'entry {index} has {at} {str(gateway)!r}, outside of {network}'
         yield Finding('gateway-outside', found.place(index, at), message)
 
