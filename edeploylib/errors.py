@@ -18,6 +18,7 @@ Python catch it as well::
     ├── UnknownSection (LookupError)      no such deployment in the settings
     ├── UnknownProfile (LookupError)      the state does not list it
     ├── UnknownVariable (LookupError)     the spec does not capture it
+    ├── UnknownUser (LookupError)         the system has no such user
     ├── IdentityConflict (LookupError)    the keys name two machines
     ├── UnclearEntry (LookupError)        edits have left unclear what a machine holds
     ├── SearchLimitExceeded (RuntimeError)
@@ -153,6 +154,10 @@ class UnknownProfile(EdeployError, LookupError):
 
 
 class UnknownVariable(EdeployError, LookupError):
+    pass
+
+
+class UnknownUser(EdeployError, LookupError):
     pass
 
 

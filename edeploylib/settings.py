@@ -8,7 +8,14 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from edeploylib.address import network
-from edeploylib.errors import MissingFile, Place, SettingsError, StoreError, UnknownSection
+from edeploylib.errors import (
+    MissingFile,
+    Place,
+    SettingsError,
+    StoreError,
+    UnknownSection,
+    raise_all,
+)
 from edeploylib.units import size
 
 DEFAULT_PATH = '/etc/edeploy.conf'
@@ -39,15 +46,16 @@ class Settings(NamedTuple):
     def load(cls, path: str | None = None, section: str = DEFAULT_SECTION) -> 'Settings':
         """Read one section of the file that is named, or else by EDEPLOY_CONF.
 
-        Raises SettingsError with the line of a bad value or an unknown key,
-        UnknownSection, and MissingFile or StoreError for the file itself.
+        Raises SettingsError with the line of a bad value or an unknown key (and
+        with those of the other mistakes as its ``others``), UnknownSection, and
+        MissingFile or StoreError for the file itself.
         """
-        return _File(path).section(section)
+        return SettingsFile(path).section(section)
 
     @classmethod
     def all(cls, path: str | None = None) -> dict[str, 'Settings']:
         """All sections of the file that can be read, by name."""
-        file = _File(path)
+        file = SettingsFile(path)
         found = {}
         for section in file.parser.sections():
             with suppress(SettingsError):
@@ -55,7 +63,9 @@ class Settings(NamedTuple):
         return found
 
 
-class _File:
+class SettingsFile:
+    """All sections; raises what ``Settings.load`` does for the file itself."""
+
     def __init__(self, path: str | None) -> None:
         self.path = path or os.environ.get('EDEPLOY_CONF') or DEFAULT_PATH
         self.text = _text(self.path)
@@ -68,18 +78,25 @@ class _File:
             raise UnknownSection(
                 f'unknown section {section[:60]!r}, expected {expected}', place=place
             )
-        values = _values(self.parser[section], self.text, self.path)
+        values, mistakes = _values(self.parser[section], self.text, self.path)
+        given = self.parser[section]
         for name in ('configdir', 'hwdir', 'lockfile'):
-            if not values.get(name):
-                raise SettingsError(f'expected {name.upper()} in section [{section}]', place=place)
+            if not given.get(name):
+                message = f'expected {name.upper()} in section [{section}]'
+                mistakes.append(SettingsError(message, place=place))
         if not values.pop('usepxemngr', False):
             values['pxemngr_url'] = ''
-        elif not values.get('pxemngr_url'):
-            raise SettingsError(
-                f'expected PXEMNGRURL in section [{section}] with USEPXEMNGR', place=place
-            )
+        elif not given.get('pxemngrurl'):
+            message = f'expected PXEMNGRURL in section [{section}] with USEPXEMNGR'
+            mistakes.append(SettingsError(message, place=place))
+        raise_all(mistakes)
         values['ledger'] = values.get('ledger') or os.path.join(values['hwdir'], 'ledger.sqlite')
         return Settings(section=section, **values)
+
+    def place(self, section: str, key: str) -> Place:
+        """Where a section sets a key; the file alone if it does not."""
+        line = _line_of(section, key, self.text)
+        return Place(self.path, line)
 
 
 def _text(path: str) -> str:
@@ -118,21 +135,24 @@ def _parser(text: str, path: str) -> configparser.ConfigParser:
     return parser
 
 
-def _values(section: configparser.SectionProxy, text: str, path: str) -> dict[str, Any]:
+def _values(
+    section: configparser.SectionProxy, text: str, path: str
+) -> tuple[dict[str, Any], list[SettingsError]]:
     values: dict[str, Any] = {}
+    mistakes: list[SettingsError] = []
     for key, value in section.items():
         line = _line_of(section.name, key, text)
         if key not in _SETTINGS:
-            raise _broken(
-                path, text, line, f'unknown setting {key.upper()}, expected one of {_names()}'
-            )
+            message = f'unknown setting {key.upper()}, expected one of {_names()}'
+            mistakes.append(_broken(path, text, line, message))
+            continue
         name, read = _SETTINGS[key]
         try:
             values[name] = read(value, path)
         except ValueError as broken:
             message = f'{key.upper()}: expected {broken}, found {value[:100]!r}'
-            raise _broken(path, text, line, message) from None
-    return values
+            mistakes.append(_broken(path, text, line, message))
+    return values, mistakes
 
 
 def _line_of(section: str, key: str, text: str) -> int:

@@ -54,9 +54,7 @@ def kinds_of_slips(term: Term) -> list[tuple[str, str]]:
         if call:
             guess = _nearest(call[1])
             hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
-            found.append(
-                ('unknown-operator', f'looks like a call of an unknown operator: {hint}')
-            )
+            found.append(('unknown-operator', f'looks like a call of an unknown operator: {hint}'))
         elif _LOOKS_LIKE_OPERATOR.match(part.text):
             found.append(('test-as-text', 'begins like a test, but is taken as a text'))
     return found

@@ -234,10 +234,23 @@ class _Reader:
 
     def _bad_formats(self, left: ast.expr) -> Iterator[Finding]:
         for constant in _constants(left):
-            odd = _odd_conversion(_text(constant) or '')
-            if odd:
-                message = f'{odd!r} is no conversion that var can fill'
-                yield Finding('bad-format', self._within(constant, odd), message)
+            template = _text(constant) or ''
+            offset = _odd_conversion(template)
+            if offset is not None:
+                shown = template[offset : offset + 12].split('\n')[0]
+                message = f'{shown!r} is no conversion that var can fill'
+                nth = template.count('%', 0, offset)
+                yield Finding('bad-format', self._percent(constant, nth), message)
+
+    def _percent(self, node: ast.expr, nth: int) -> Place:
+        """The place of the nth percent sign, from 0, in a constant."""
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+            place = self._at(number, node.col_offset if number == node.lineno else 0)
+            for found in re.finditer('%', place.text[place.column - 1 :]):
+                if nth == 0:
+                    return place._replace(column=place.column + found.start())
+                nth -= 1
+        return self._place(node)
 
     def _old_imports(self) -> Iterator[Finding]:
         tried = {
@@ -306,11 +319,10 @@ def _formatted(node: ast.expr) -> Iterator[tuple[str, ast.Constant]]:
                 yield found[1], constant
 
 
-def _odd_conversion(template: str) -> str:
-    """The first '%' that is no conversion of a mapping, with what follows it."""
-    for found in re.finditer('%', _CONVERSION.sub(lambda right: '.' * len(right[0]), template)):
-        return template[found.start() : found.start() + 12].split('\n')[0]
-    return ''
+def _odd_conversion(template: str) -> int | None:
+    """Where the first '%' is that is no conversion of a mapping."""
+    offset = _CONVERSION.sub(lambda right: '.' * len(right[0]), template).find('%')
+    return None if offset < 0 else offset
 
 
 def _catches_key(handler: ast.ExceptHandler) -> bool:

@@ -16,6 +16,7 @@ from edeploylib.cli import output
 from edeploylib.settings import DEFAULT_SECTION
 
 COMMANDS = {
+    'check': 'what is wrong with a deployment, all of it at once',
     'verify-cmdb': 'whether an entry with a value is in use',
 }
 

@@ -88,7 +88,7 @@ SELECT
 FROM journal ORDER BY journal.id;
 PRAGMA user_version = 1;
 """
-_VERSION = 1
+VERSION = 1
 
 
 def _create(path: str) -> None:
@@ -142,13 +142,13 @@ class Ledger:
 
     def _prepare(self) -> None:
         (version,) = self._db.execute('PRAGMA user_version').fetchone()
-        if version > _VERSION:
+        if version > VERSION:
             raise StoreError(
-                f'{self._path}: expected a ledger of version {_VERSION}, found {version}',
+                f'{self._path}: expected a ledger of version {VERSION}, found {version}',
                 hint='it was written by a newer edeploy',
             )
         self._db.execute('PRAGMA synchronous = FULL')
-        if version < _VERSION:
+        if version < VERSION:
             self._db.executescript(f'BEGIN IMMEDIATE; {_SCHEMA} COMMIT;')
         self._db.execute('BEGIN IMMEDIATE')
 
