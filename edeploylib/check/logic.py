@@ -4,16 +4,20 @@
 is; no means "not proved".
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
-from edeploylib.term import Call, Expression, Literal, growth_of, test_of
+from edeploylib.term import Call, Expression, Literal, Test, growth_of, test_of
 from edeploylib.units import Number
 
 # Alternatives of an expression, beyond which nothing is said of it.
 _MOST = 128
+# Examples of what satisfies an expression, and the numbers among them.
+_EXAMPLES = 8
+_ORDINARY = 1 << 64
 # Steps that trying one text may cost, by the measure of a search.
 _COSTLY = 100_000
 
@@ -31,6 +35,16 @@ class _Atom(NamedTuple):
     holds: bool
     arguments: tuple[object, ...] = ()
 
+
+# An edge lies just below a number, on it, or just above.
+_Edge = tuple[float | Number, int]
+_COMPARISONS: dict[str, tuple[int | None, int | None]] = {
+    'gt': (1, None),
+    'ge': (0, None),
+    'lt': (None, -1),
+    'le': (None, 0),
+    'range': (0, 0),
+}
 
 _Alternatives = tuple[frozenset[_Atom], ...]
 _NO_NUMBER = frozenset([_Atom('number', False)])
@@ -50,14 +64,110 @@ def is_impossible(expressions: frozenset[Expression]) -> bool:
     return _is_impossible(expressions, None)
 
 
-@lru_cache(maxsize=262144)
 def implies(known: frozenset[Expression], wanted: Expression) -> bool:
     """Whether it is certain that what satisfies all of ``known`` satisfies ``wanted``."""
-    if wanted in known:
+    if wanted in known or any(_is_within(one, wanted) for one in known):
         return True
-    if isinstance(wanted, Literal) and not any(map(_may_pin, known)):
-        return False
-    return _is_impossible(known, wanted)
+    if isinstance(wanted, Call) and wanted.operator == 'and':
+        return all(implies(known, part) for part in wanted.arguments if _is_expression(part))  # type: ignore[arg-type]
+    return not _is_refuted(known, wanted) and _is_impossible(known, wanted)
+
+
+def _is_within(one: Expression, other: Expression) -> bool:
+    """Whether both are bounds of numbers, and those of the one are the narrower ones."""
+    inner, outer = _interval(one), _interval(other)
+    return (
+        inner is not None and outer is not None and inner[0] >= outer[0] and inner[1] <= outer[1]
+    )
+
+
+@lru_cache(maxsize=65536)
+def _interval(expression: Expression) -> tuple[_Edge, _Edge] | None:
+    """From where to where a test of numbers holds, if the expression is one."""
+    if isinstance(expression, Literal) or expression.operator not in _COMPARISONS:
+        return None
+    low, high = _COMPARISONS[expression.operator]
+    first: Number = expression.arguments[0]  # type: ignore[assignment]
+    last: Number = expression.arguments[-1]  # type: ignore[assignment]
+    return (
+        (-math.inf, 0) if low is None else (first, low),
+        (math.inf, 0) if high is None else (last, high),
+    )
+
+
+def _is_refuted(known: frozenset[Expression], wanted: Expression) -> bool:
+    """Whether a glance shows that there is no proof: most expressions are of other things."""
+    features = _features(known)
+    if (
+        isinstance(wanted, Call)
+        and wanted.operator == 'regexp'
+        and not features.has_texts
+        and wanted.arguments not in features.patterns
+    ):
+        return True
+    test = _quick_test(wanted)
+    return test is not None and not all(map(test, features.examples))
+
+
+class _Features(NamedTuple):
+    """Of expressions: patterns that must be found, and texts that satisfy all of them.
+
+    ``has_texts`` is whether texts are named that the value may be, or there may be no value.
+    """
+
+    has_texts: bool
+    patterns: frozenset[object]
+    examples: tuple[str, ...]
+
+
+@lru_cache(maxsize=65536)
+def _features(known: frozenset[Expression]) -> _Features:
+    parts = [part for expression in known for part in _parts(expression)]
+    alternatives = _all_of(known)
+    atoms = frozenset[_Atom]().union(*(alternatives or ()))
+    tests = [_quick_test(expression) for expression in known]
+    examples = [
+        text
+        for text in dict.fromkeys(text for part in parts for text in _likely_texts(part))
+        if all(test is not None and test(text) for test in tests)
+    ]
+    return _Features(
+        is_impossible(known) or any(atom.kind == 'in' and atom.holds for atom in atoms),
+        frozenset(atom.arguments for atom in atoms if atom.kind == 'regexp' and atom.holds),
+        tuple(examples[:_EXAMPLES]),
+    )
+
+
+def _parts(expression: Expression) -> Iterator[Expression]:
+    yield expression
+    if isinstance(expression, Call):
+        for argument in expression.arguments:
+            if isinstance(argument, Literal | Call):
+                yield from _parts(argument)
+
+
+def _is_expression(argument: object) -> bool:
+    return isinstance(argument, Literal | Call)
+
+
+def _likely_texts(part: Expression) -> Iterator[str]:
+    """Texts on and beside the bounds of an expression."""
+    if isinstance(part, Literal):
+        yield part.text
+    elif part.operator == 'in':
+        yield from map(str, part.arguments[:_EXAMPLES])
+    elif part.operator == 'network':
+        yield from (str(cidr).partition('/')[0] for cidr in part.arguments[:_EXAMPLES])
+    elif part.operator in ('gt', 'ge', 'lt', 'le', 'range'):
+        for bound in part.arguments:
+            if isinstance(bound, int) and abs(bound) < _ORDINARY:
+                yield from (str(bound), str(bound + 1), str(bound - 1))
+
+
+@lru_cache(maxsize=65536)
+def _quick_test(expression: Expression) -> Test | None:
+    """The test of an expression; None if it may be costly."""
+    return test_of(expression) if growth_of(expression) is None else None
 
 
 def only_text(known: frozenset[Expression]) -> str | None:
@@ -85,21 +195,29 @@ def _named_texts(expression: Expression) -> Iterator[str]:
                 yield from _named_texts(part)
 
 
-def _may_pin(expression: Expression) -> bool:
-    """Whether an expression may leave a single text; an impossible one is none's business."""
-    return isinstance(expression, Literal) or expression.operator in ('in', 'not', 'and', 'or')
-
-
+@lru_cache(maxsize=65536)
 def _is_impossible(expressions: frozenset[Expression], denied: Expression | None) -> bool:
+    found = _all_of(expressions)
+    if found is None:
+        return False
     try:
-        found: _Alternatives = (frozenset(),)
-        for expression in sorted(expressions, key=repr):
-            found = _both(found, _alternatives(expression, True))
         if denied is not None:
             found = _both(found, _alternatives(denied, False))
     except (_TooMany, RecursionError):
         return False
     return all(map(_is_empty, found))
+
+
+@lru_cache(maxsize=65536)
+def _all_of(expressions: frozenset[Expression]) -> _Alternatives | None:
+    """All the expressions as an "or" of "and"s; None if they are too many."""
+    found: _Alternatives = (frozenset(),)
+    try:
+        for expression in sorted(expressions, key=repr):
+            found = _both(found, _alternatives(expression, True))
+    except (_TooMany, RecursionError):
+        return None
+    return found
 
 
 @lru_cache(maxsize=16384)
@@ -197,38 +315,9 @@ _ANY_NUMBER = Call('or', (Call('lt', (1,)), Call('ge', (1,))))
 
 def _is_empty_range(compared: Iterable[_Atom]) -> bool:
     """Whether no number is within all the bounds."""
-    # Of equal bounds, the one that leaves itself out is the stricter one.
-    lowest: tuple[Number, bool] | None = None
-    highest: tuple[Number, bool] | None = None
-    for atom in compared:
-        for low, high in _bounds(atom):
-            if low is not None and (lowest is None or low > lowest):
-                lowest = low
-            if high is not None and (
-                highest is None or (high[0], not high[1]) < (highest[0], not highest[1])
-            ):
-                highest = high
-    if lowest is None or highest is None:
-        return False
-    is_point = lowest[0] == highest[0]
-    return lowest[0] > highest[0] or (is_point and (lowest[1] or highest[1]))
-
-
-_Bound = tuple[Number, bool]
-
-
-def _bounds(atom: _Atom) -> Iterator[tuple[_Bound | None, _Bound | None]]:
-    """The lower and the upper bound, each with whether it leaves itself out."""
-    operator, *numbers = atom.arguments
-    first: Number = numbers[0]  # type: ignore[assignment]
-    match operator:
-        case 'gt' | 'ge':
-            yield (first, operator == 'gt'), None
-        case 'lt' | 'le':
-            yield None, (first, operator == 'lt')
-        case 'range':
-            second: Number = numbers[1]  # type: ignore[assignment]
-            yield (first, False), (second, False)
+    calls = (Call(str(atom.arguments[0]), atom.arguments[1:]) for atom in compared)  # type: ignore[arg-type]
+    intervals = [interval for call in calls if (interval := _interval(call))]
+    return max(low for low, _ in intervals) > min(high for _, high in intervals)
 
 
 def _are_apart(located: Sequence[_Atom]) -> bool:

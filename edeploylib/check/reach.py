@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from edeploylib.check.logic import implies, is_impossible, only_text
 from edeploylib.spec import Rule, Spec
-from edeploylib.term import Expression
+from edeploylib.term import Call, Expression, Literal, Term
 
 # Ways to place a spec's rules that are tried before nothing is said.
 _MOST = 2000
@@ -72,16 +72,12 @@ class Element(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """A spec, as proofs about it need it.
-
-    ``literals`` are the elements and texts that its rules want, ``pinned`` those that its
-    facts are certain to have; ``links`` the places of each variable that stands in several.
+    """A spec, as proofs about it need it; ``links`` are the places of each variable that
+    stands in several.
     """
 
     rules: tuple[Rule, ...]
     elements: tuple[tuple[Element, ...], ...]
-    literals: frozenset[tuple[int, str]]
-    pinned: frozenset[tuple[int, str]]
     links: Mapping[str, tuple[Position, ...]]
 
 
@@ -94,27 +90,26 @@ def outline(spec: Spec) -> Outline:
                 places[term.variable].append((number, element))
                 if term.expression is not None:
                     tests[term.variable].add(term.expression)
-    elements = []
-    wanted: set[tuple[int, str]] = set()
-    pinned: set[tuple[int, str]] = set()
-    for rule in spec.rules:
-        row = []
-        for element, term in enumerate(rule):
-            known = frozenset(tests[term.variable] if term.variable is not None else ())
-            if term.expression is not None:
-                known |= {term.expression}
-                text = only_text(frozenset([term.expression]))
-                if text is not None:
-                    wanted.add((element, text))
-            text = only_text(known)
-            same = set() if term.variable is None else {('variable', term.variable)}
-            if text is not None:
-                pinned.add((element, text))
-                same.add(('text', text))
-            row.append(Element(known, frozenset(same)))
-        elements.append(tuple(row))
+    elements = tuple(tuple(_element(term, tests) for term in rule) for rule in spec.rules)
     links = {name: tuple(found) for name, found in places.items() if len(found) > 1}
-    return Outline(spec.rules, tuple(elements), frozenset(wanted), frozenset(pinned), links)
+    return Outline(spec.rules, elements, links)
+
+
+def _element(term: Term, tests: Mapping[str, set[Expression]]) -> Element:
+    known = frozenset(tests.get(term.variable, ()) if term.variable is not None else ())
+    if term.expression is not None:
+        known |= {term.expression}
+    text = only_text(known)
+    same = set() if term.variable is None else {('variable', term.variable)}
+    return Element(known, frozenset(same if text is None else {*same, ('text', text)}))
+
+
+def serves(elements: Sequence[Element], rule: Rule) -> bool:
+    """Whether a fact of which this is known is certain to satisfy a rule's texts and tests."""
+    return all(
+        term.expression is None or implies(element.known, term.expression)
+        for term, element in zip(rule, elements, strict=True)
+    )
 
 
 def covers(wide: Outline, narrow: Outline) -> bool:
@@ -124,22 +119,72 @@ def covers(wide: Outline, narrow: Outline) -> bool:
     satisfy it, such that its variables have one text wherever they stand: then the facts
     that serve ``narrow`` serve ``wide``.
     """
-    if len(wide.rules) > len(narrow.rules) or not wide.literals <= narrow.pinned:
+    if len(wide.rules) > len(narrow.rules):
         return False
     choices = []
     for rule in wide.rules:
-        serving = [
-            number
-            for number, elements in enumerate(narrow.elements)
-            if all(
-                term.expression is None or implies(element.known, term.expression)
-                for term, element in zip(rule, elements, strict=True)
-            )
-        ]
+        serving = [n for n, elements in enumerate(narrow.elements) if serves(elements, rule)]
         if not serving:
             return False
         choices.append(serving)
     return _Placing(wide, narrow, choices).is_possible()
+
+
+class Takers:
+    """Specs, of which each may cover those that are asked about.
+
+    Of 1,000 specs, there are half a million pairs. So which of all rules serve one of a
+    taker is worked out once for each rule, and most pairs need no more than that.
+    """
+
+    def __init__(self, outlines: Iterable[Outline]) -> None:
+        """``outlines`` are all that will be asked about."""
+        self._numbers: dict[tuple[frozenset[Expression], ...], int] = {}
+        self._rows: list[tuple[Element, ...]] = []
+        self._with: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+        self._serving: dict[tuple[Expression | None, ...], frozenset[int]] = {}
+        self._takers: list[tuple[str, Outline, list[frozenset[int]]]] = []
+        for one in outlines:
+            self._learn(one)
+
+    def _learn(self, narrow: Outline) -> None:
+        for elements in narrow.elements:
+            known = tuple(element.known for element in elements)
+            if known in self._numbers:
+                continue
+            number = self._numbers[known] = len(self._rows)
+            self._rows.append(elements)
+            for position, element in enumerate(elements):
+                for kind, text in element.same:
+                    if kind == 'text':
+                        self._with[position, text].add(number)
+
+    def add(self, name: str, wide: Outline) -> None:
+        serving = [self._serve(rule) for rule in wide.rules]
+        # Of a rule that few serve, most specs have none.
+        self._takers.append((name, wide, sorted(serving, key=len)))
+
+    def _serve(self, rule: Rule) -> frozenset[int]:
+        wanted = tuple(term.expression for term in rule)
+        if wanted not in self._serving:
+            having: Iterable[int] = range(len(self._rows))
+            for position, expression in enumerate(wanted):
+                if isinstance(expression, Literal):
+                    having = self._with[position, expression.text].intersection(having)
+            for position, expression in enumerate(wanted):
+                if isinstance(expression, Call):
+                    rows = self._rows
+                    having = [n for n in having if implies(rows[n][position].known, expression)]
+            self._serving[wanted] = frozenset(having)
+        return self._serving[wanted]
+
+    def first_of(self, narrow: Outline) -> str | None:
+        """The first taker, in the order in which they were added, that is sure to cover it."""
+        rows = {self._numbers[tuple(one.known for one in its)] for its in narrow.elements}
+        for name, wide, serving in self._takers:
+            if not any(map(rows.isdisjoint, serving)) and covers(wide, narrow):
+                return name
+        return None
 
 
 class _Placing:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from edeploylib.check.configure import Script, read_script
 from edeploylib.check.entries import HOSTNAME, IP, MAC, check_entries, owners
 from edeploylib.check.findings import Finding
-from edeploylib.check.reach import Outline, covers, outline
+from edeploylib.check.reach import Takers, outline
 from edeploylib.check.read import (
     SUFFIXES,
     Listed,
@@ -236,22 +236,26 @@ def _quota(row: Row, cmdb: PlacedCmdb, has_keys: bool) -> Iterator[Finding]:
 
 def _unreachable(profiles: Sequence[Profile]) -> Iterator[Finding]:
     """Profiles of which an earlier one, without quota and CMDB, takes every machine."""
-    takers: list[tuple[str, Outline]] = []
+    outlines = {
+        profile.name: outline(profile.spec.spec)
+        for profile in profiles
+        if profile.spec and is_satisfiable(profile.spec)
+    }
+    takers = Takers(outlines.values())
     for number, profile in enumerate(profiles):
         if profile.row is None or profile.spec is None:
             continue
         if not profile.spec.spec.rules and number + 1 < len(profiles):
             message = f'it matches every machine, and {profiles[number + 1].name!r} comes after it'
             yield Finding('empty-spec', Place(profile.spec.origin, 1), message)
-        if not is_satisfiable(profile.spec):
+        if profile.name not in outlines:
             continue
-        shape = outline(profile.spec.spec)
-        taker = next((name for name, wide in takers if covers(wide, shape)), None)
+        taker = takers.first_of(outlines[profile.name])
         if taker is not None:
             message = f'every machine that suits {profile.name!r} is taken by {taker!r} before'
             yield Finding('unreachable-profile', profile.row.place, message)
         elif profile.row.quota == ANY and not profile.has_cmdb:
-            takers.append((profile.name, shape))
+            takers.add(profile.name, outlines[profile.name])
 
 
 def _shared(profiles: Sequence[Profile]) -> Iterator[Finding]:
