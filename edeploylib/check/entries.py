@@ -1,10 +1,9 @@
 """The entries of CMDBs: what two hosts cannot share, and what no host can have."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from edeploylib.check.findings import Finding
 from edeploylib.check.read import Model, PlacedCmdb
@@ -27,6 +26,8 @@ _OF_NETWORK = {'gateway', 'gw', 'dns', 'nameserver', 'broadcast', 'router'}
 _NETMASK = ('netmask', 'mask', 'prefix', 'prefixlen')
 _GATEWAY = ('gateway', 'gw')
 
+_OCTET = r'(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
+_IPV4 = re.compile(rf'{_OCTET}(?:\.{_OCTET}){{3}}')
 _HEX = re.compile(r'[0-9a-f]{2}(?:([:-])[0-9a-f]{2}){5}(?:\1[0-9a-f]{2})*')
 _HOSTNAME = re.compile(r'(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?')
 _NUMERIC = re.compile(r'[0-9]+(?:\.[0-9]+)+')
@@ -38,13 +39,18 @@ _ACCIDENTS = {
 }
 
 
-def check_entries(found: PlacedCmdb) -> Iterator[Finding]:
+# The entries and keys that have each value, by the value's kind.
+Owners = Mapping[str, Mapping[str, list[tuple[int, str]]]]
+
+
+def check_entries(found: PlacedCmdb, its: Owners) -> Iterator[Finding]:
+    """``its`` are the owners of the entries' values."""
     if not found.entries:
         yield Finding('empty-cmdb', Place(found.origin, 1), 'the CMDB has no entries')
     for model in found.models:
         yield from _check_model(found, model)
     for kind in (IP, HOSTNAME, MAC):
-        yield from _check_duplicates(found, kind)
+        yield from _check_duplicates(found, kind, its[kind])
     seen: set[tuple[str, int, int]] = set()
     for index, entry in enumerate(found.entries):
         for finding in _check_entry(found, index, entry):
@@ -68,6 +74,7 @@ def kind_of(key: str) -> str | None:
     return HOSTNAME if key.lower() in ('hostname', 'fqdn', 'host_name') else None
 
 
+@lru_cache(maxsize=4096)
 def _words(key: str) -> set[str]:
     return {word.rstrip('0123456789') for word in re.split(r'[^a-z0-9]+', key.lower())}
 
@@ -81,29 +88,35 @@ def text_as(kind: str, value: Value) -> str | None:
     if kind == MAC:
         text = value.lower().replace('-', ':')
         return text if _HEX.fullmatch(text) else None
-    try:
-        return str(ip_address(value.partition('/')[0]))
-    except ValueError:
-        return None
+    bare = value.partition('/')[0]
+    if _IPV4.fullmatch(bare):
+        return bare  # there is no other way to write it
+    address = _address(bare)
+    return None if address is None else str(address)
 
 
-def owners(found: PlacedCmdb, kind: str) -> dict[str, list[tuple[int, str]]]:
-    """The entries and keys that have each value of the kind."""
-    columns: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+def owners(found: PlacedCmdb) -> Owners:
+    """The entries and keys that have each value, by its kind."""
+    columns: dict[str, dict[str, list[tuple[int, str]]]] = {
+        kind: {} for kind in (IP, HOSTNAME, MAC)
+    }
     for index, entry in enumerate(found.entries):
         for key, value in entry.items():
-            if kind_of(key) == kind:
-                text = text_as(kind, value)
-                if text is not None:
-                    columns[text].append((index, key))
+            kind = kind_of(key)
+            text = text_as(kind, value) if kind else None
+            if kind and text is not None:
+                columns[kind].setdefault(text, []).append((index, key))
     return columns
 
 
-def _check_duplicates(found: PlacedCmdb, kind: str) -> Iterator[Finding]:
-    its = owners(found, kind)
+def _check_duplicates(
+    found: PlacedCmdb, kind: str, its: Mapping[str, list[tuple[int, str]]]
+) -> Iterator[Finding]:
     keys = {key for where in its.values() for _, key in where}
     own = {key for key in keys if key.lower() in ('ip', 'mac', 'hostname') or _is_own(key, its)}
     for text, everywhere in its.items():
+        if len(everywhere) == 1:
+            continue
         where = [(index, key) for index, key in everywhere if key in own]
         if len({index for index, _ in where}) < 2:
             continue
@@ -114,7 +127,7 @@ def _check_duplicates(found: PlacedCmdb, kind: str) -> Iterator[Finding]:
         yield Finding(f'duplicate-{kind}', found.place(index, key), message)
 
 
-def _is_own(key: str, its: dict[str, list[tuple[int, str]]]) -> bool:
+def _is_own(key: str, its: Mapping[str, list[tuple[int, str]]]) -> bool:
     """Whether a key's values are mostly different, as those of hosts are."""
     counts = [n for where in its.values() if (n := sum(one[1] == key for one in where))]
     return len(counts) * 2 > sum(counts)
@@ -129,9 +142,10 @@ def _entries(indices: Sequence[int]) -> str:
 def _check_entry(found: PlacedCmdb, index: int, entry: Entry) -> Iterator[Finding]:
     for key, value in entry.items():
         if isinstance(value, str) and value:
-            fault = _fault(key, value)
-            if fault:
-                yield Finding(fault[0], found.place(index, key), f'{key} {value!r} {fault[1]}')
+            for code, pattern, what in _shapes(key):
+                if not pattern(value):
+                    message = f'{key} {value!r} is no {what}'
+                    yield Finding(code, found.place(index, key), message)
         if key == 'used' and isinstance(value, str) and value.lower() in ('0', 'false', 'no'):
             message = f'entry {index} is used: {value!r} is a text, not the number 0'
             yield Finding('odd-used', found.place(index, key), message)
@@ -141,25 +155,43 @@ def _check_entry(found: PlacedCmdb, index: int, entry: Entry) -> Iterator[Findin
     yield from _check_network(found, index, entry)
 
 
-@lru_cache(maxsize=65536)
-def _fault(key: str, value: str) -> tuple[str, str] | None:
-    """The code and what is wrong with a value, by its key."""
-    words = _words(key)
+@lru_cache(maxsize=4096)
+def _shapes(key: str) -> tuple[tuple[str, Callable[[str], bool], str], ...]:
+    """The code, the test and the name of what a value is to be, by its key."""
     kind = kind_of(key)
     if key.lower() in _NETMASK:
-        return None if _prefix(value, 128) is not None else ('bad-netmask', 'is no netmask')
-    if kind == IP or words & _OF_NETWORK:
-        address = value.partition('/')[0]
-        looks_like_one = _NUMERIC.fullmatch(address) or (
-            kind == IP and ':' in address and _COLONS.fullmatch(address)
-        )
-        if looks_like_one and _address(address) is None:
-            return 'bad-ip', 'is no IP address'
-    if key.lower() in ('mac', 'macaddr', 'mac_address') and text_as(MAC, value) is None:
-        return 'bad-mac', 'is no MAC'
-    if kind == HOSTNAME and (len(value) > 253 or not _HOSTNAME.fullmatch(value)):
-        return 'bad-hostname', 'is no host name'
-    return None
+        return (('bad-netmask', _is_netmask, 'netmask'),)
+    if kind == IP:
+        return (('bad-ip', _may_be_own_ip, 'IP address'),)
+    if _words(key) & _OF_NETWORK:
+        return (('bad-ip', _may_be_ip, 'IP address'),)
+    if key.lower() in ('mac', 'macaddr', 'mac_address'):
+        return (('bad-mac', _is_mac, 'MAC'),)
+    return (('bad-hostname', _is_hostname, 'host name'),) if kind == HOSTNAME else ()
+
+
+def _is_netmask(value: str) -> bool:
+    return _prefix(value, 128) is not None
+
+
+def _may_be_ip(value: str) -> bool:
+    """Not if it has the look of an address, and is none."""
+    bare = value.partition('/')[0]
+    return not _NUMERIC.fullmatch(bare) or bool(_IPV4.fullmatch(bare))
+
+
+def _may_be_own_ip(value: str) -> bool:
+    bare = value.partition('/')[0]
+    looks_like_ipv6 = ':' in bare and _COLONS.fullmatch(bare)
+    return _may_be_ip(value) and (not looks_like_ipv6 or _address(bare) is not None)
+
+
+def _is_mac(value: str) -> bool:
+    return text_as(MAC, value) is not None
+
+
+def _is_hostname(value: str) -> bool:
+    return len(value) <= 253 and _HOSTNAME.fullmatch(value) is not None
 
 
 def _address(text: object) -> IPv4Address | IPv6Address | None:
@@ -169,9 +201,15 @@ def _address(text: object) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _prefix(value: object, most: int) -> int | None:
+@lru_cache(maxsize=4096)
+def _gateway(text: str) -> IPv4Address | IPv6Address | None:
+    return _address(text)
+
+
+@lru_cache(maxsize=4096)
+def _prefix(value: str, most: int) -> int | None:
     """The length of the prefix that a netmask is."""
-    text = str(value).strip().removeprefix('/')
+    text = value.strip().removeprefix('/')
     if text.isdecimal() and text.isascii():
         return int(text) if len(text) < 4 and int(text) <= most else None
     try:
@@ -184,26 +222,27 @@ def _prefix(value: object, most: int) -> int | None:
 
 def _check_network(found: PlacedCmdb, index: int, entry: Entry) -> Iterator[Finding]:
     key = next((key for key in ('ip', 'ipaddr', 'address') if key in entry), None)
-    address = _address(entry[key]) if key else None
-    if key is None or address is None:
-        return
     at = next((name for name in _GATEWAY if name in entry), None)
-    gateway = _address(entry[at]) if at else None
+    mask = next((name for name in _NETMASK if name in entry), None)
+    address = _address(entry[key]) if key and (at or mask) else None
+    if key is None or address is None or address.version != 4:
+        return
+    gateway = _gateway(str(entry[at])) if at else None
     if at and gateway == address:
         message = f'entry {index} has its own {key} {str(address)!r} as {at}'
         yield Finding('gateway-is-host', found.place(index, at), message)
-    mask = next((name for name in _NETMASK if name in entry), None)
-    length = _prefix(entry[mask], address.max_prefixlen) if mask else None
-    if length is None:
+    length = _prefix(str(entry[mask]), 32) if mask else None
+    # On a point-to-point link, a gateway may be anywhere.
+    if length is None or length >= 31:
         return
-    network = ip_interface(f'{address}/{length}').network
-    if address.version == 4 and length < 31 and address in (network[0], network[-1]):
-        what = 'the address' if address == network[0] else 'the broadcast address'
+    host, wild = int(address), (1 << (32 - length)) - 1
+    if host & wild in (0, wild):
+        what = 'the broadcast address' if host & wild else 'the address'
+        network = ip_network(f'{address}/{length}', strict=False)
         message = f'entry {index} has {key} {str(address)!r}, {what} of {network}'
         yield Finding('unusable-address', found.place(index, key), message)
-    # On a point-to-point link, a gateway may be anywhere.
-    is_link = length >= 31 or address.version == 6
-    if at and gateway and gateway.version == 4 and not is_link and gateway not in network:
+    if at and gateway and gateway.version == 4 and (int(gateway) ^ host) > wild:
+        network = ip_network(f'{address}/{length}', strict=False)
         message = f'entry {index} has {at} {str(gateway)!r}, outside of {network}'
         yield Finding('gateway-outside', found.place(index, at), message)
 

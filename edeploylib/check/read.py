@@ -166,20 +166,35 @@ def read_cmdb(content: bytes, origin: str) -> PlacedCmdb:
         return PlacedCmdb(origin, text, *plain)
     source = _source(content, origin, CmdbError)
     try:
-        cmdb = Cmdb.parse(content, origin)
+        return _placed(source)
+    except FormatError:
+        pass
+    try:
+        Cmdb.parse(text, origin)  # tells all mistakes
     except CmdbError as broken:
         raise Unread(of_error('bad-cmdb', broken, origin)) from None
+    raise AssertionError('Cmdb.parse() refuses what is refused here')
+
+
+def _placed(source: Source) -> PlacedCmdb:
+    entries: list[Entry] = []
     spans: list[Span] = []
     models: list[Model] = []
     for part in summands(source.root):
-        if isinstance(part, ast.Call) and isinstance(part.args[0], ast.Dict):
-            values = source.mapping(part.args[0])
-            count = len(generate(values))
-            models.append(Model(values, len(spans), count))
-            spans += [source.span(part)] * count
-        elif isinstance(part, ast.List):
-            spans += map(source.span, part.elts)
-    return PlacedCmdb(origin, source.text, cmdb.entries, spans, models)
+        match part:
+            case ast.Call(func=ast.Name(id='generate'), args=[ast.Dict() as given], keywords=[]):
+                values = source.mapping(given)
+                generated = generate(values)
+                models.append(Model(values, len(spans), len(generated)))
+                entries += generated
+                spans += [source.span(part)] * len(generated)
+            case _:
+                for node in source.elements(part, 'entries'):
+                    if not isinstance(node, ast.Dict):
+                        source.fail('expected an entry, a dict', node)
+                    entries.append(source.mapping(node))
+                    spans.append(source.span(node))
+    return PlacedCmdb(source.origin, source.text, entries, spans, models)
 
 
 def _source(content: bytes, origin: str, error: type[FormatError]) -> Source:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from edeploylib.check.configure import Script, read_script
-from edeploylib.check.entries import HOSTNAME, IP, MAC, check_entries, owners
+from edeploylib.check.entries import HOSTNAME, IP, MAC, Owners, check_entries, owners
 from edeploylib.check.findings import Finding
 from edeploylib.check.reach import Takers, outline
 from edeploylib.check.read import (
@@ -38,6 +38,7 @@ class Profile(NamedTuple):
     cmdb: PlacedCmdb | None = None
     has_cmdb: bool = False
     script: Script | None = None
+    owners: Owners | None = None
 
 
 class Checked(NamedTuple):
@@ -117,8 +118,9 @@ def _profile(texts: Texts, name: str, row: Row | None) -> tuple[Profile, list[Fi
                 findings += check_spec(spec)
             elif suffix == '.cmdb':
                 cmdb = read_cmdb(content, origin)
-                profile = profile._replace(cmdb=cmdb)
-                findings += check_entries(cmdb)
+                its = owners(cmdb)
+                profile = profile._replace(cmdb=cmdb, owners=its)
+                findings += check_entries(cmdb, its)
             else:
                 script, mistakes = read_script(content, origin)
                 profile = profile._replace(script=script)
@@ -262,9 +264,12 @@ def _shared(profiles: Sequence[Profile]) -> Iterator[Finding]:
     """Addresses and names that stand in the CMDBs of two profiles."""
     for kind in (IP, HOSTNAME, MAC):
         first: dict[str, tuple[PlacedCmdb, int]] = {}
-        for cmdb in (profile.cmdb for profile in profiles if profile.cmdb):
+        for profile in profiles:
+            cmdb, its = profile.cmdb, profile.owners
+            if cmdb is None or its is None:
+                continue
             clashes: dict[str, list[tuple[int, str, str]]] = {}
-            for text, where in owners(cmdb, kind).items():
+            for text, where in its[kind].items():
                 index, key = where[0]
                 other = first.setdefault(text, (cmdb, index))[0]
                 if other is not cmdb:
