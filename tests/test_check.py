@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from edeploylib.check.codes import CODES
+from conftest import CONFIG, ROOT, Deployment
+from edeploylib.check.codes import CODES, SEVERITIES
 from edeploylib.store.ledger import Ledger
 from edeploylib.survey import Report, check_deployment, check_folder
+from test_desk import desk
 
 CASES = sorted((Path(__file__).parent / 'cases' / 'check').glob('*.json'))
 
@@ -115,3 +117,133 @@ def test_every_code_has_a_case() -> None:
     cases = [json.loads(path.read_text()) for path in CASES]
     assert {code for case in cases for code, _ in case['expect']} == set(CODES)
     assert len([case for case in cases if case['expect']]) >= 60
+
+
+def test_every_code_is_described() -> None:
+    """By its row in the README, and by --explain."""
+    readme = (ROOT / 'README.rst').read_text()
+    _, explained, _ = desk('check', '--explain', 'all')
+    for name, code in CODES.items():
+        assert code.severity in SEVERITIES
+        assert f'\n{name:<23} {code.severity:<7} {code.summary}\n' in readme
+        assert (
+            f'{name} ({code.severity}): {code.summary}\n  such as: {code.example}\n' in explained
+        )
+    assert len(explained.splitlines()) == 3 * len(CODES)
+    assert desk('check', '--explain', 'no-such-code') == (
+        2,
+        '',
+        "expected a code, found 'no-such-code'; --explain all has all of them\n",
+    )
+
+
+def test_the_samples_are_clean() -> None:
+    assert desk('check', CONFIG) == (0, 'nothing is wrong\n', '')
+
+
+def test_a_deployment_is_clean(samples: Deployment) -> None:
+    """And it is said whose permissions were looked at."""
+    (samples.root / 'logs').mkdir()
+    status, out, err = desk('check', '--conf', samples.conf)
+    assert (status, err) == (0, '')
+    first, last = out.splitlines()
+    assert first.startswith('[SERVER] is checked for user ')
+    assert (first.endswith(', the owner of HWDIR'), last) == (True, 'nothing is wrong')
+    assert not (samples.hw / 'ledger.sqlite').exists()
+    assert desk('check', '--conf', samples.conf, '--user', 'root') == (0, 'nothing is wrong\n', '')
+
+
+def test_findings_are_told_with_their_places(empty: Deployment) -> None:
+    empty.write(**{name.replace('.', '_'): text for name, text in BASE.items()})
+    empty.write(vm_configure="\nprint '\x1b[2J%(disk)s' % var\n", vm_cmdb='[')
+    config = empty.config
+    status, out, err = desk('check', config)
+    assert (status, err) == (1, '')
+    assert out == (
+        f"{config}/vm.cmdb:1:1: error not-a-literal: not a Python literal: '[' was never closed\n"
+        '    hint: look for a bracket, a quote or a comma that is missing just before\n'
+        f'{config}/vm.configure:2:1: error python2-print: Python 2: print without brackets\n'
+        '    hint: python3 -m lib2to3 is gone: write print(...)\n'
+        '2 errors in 2 files\n'
+    )
+    (config / 'vm.specs').unlink()
+    for how in (['--json'], ['--format', 'json']):
+        status, out, _ = desk('check', config, *how)
+        answer = json.loads(out)
+        assert (status, answer['counts']) == (1, {'error': 3, 'warning': 0, 'note': 0})
+        assert answer['findings'][0] == {
+            'code': 'missing-specs',
+            'severity': 'error',
+            'file': f'{config}/state',
+            'line': 1,
+            'column': 2,
+            'message': "profile 'vm' has no vm.specs",
+            'advice': CODES['missing-specs'].advice,
+        }
+
+
+def test_notes_alone_are_no_failure(empty: Deployment) -> None:
+    empty.write(**{name.replace('.', '_'): text for name, text in BASE.items()})
+    empty.write(old_specs='[]')
+    status, out, _ = desk('check', empty.config)
+    assert (status, out.splitlines()[-1]) == (0, '1 note in 1 file, nothing is wrong')
+
+
+def test_sarif_has_what_its_specification_requires(empty: Deployment) -> None:
+    """OASIS SARIF 2.1.0, sections 3.13, 3.14, 3.18, 3.19, 3.27, 3.28 and 3.30."""
+    empty.write(state="[('vm', 1), ('a b', 2)]", vm_specs='[(', vm_configure='print 1')
+    (empty.config / 'a b.specs').write_text("[('é', '$é', 'gt (1)', 'x')]")
+    status, out, err = desk('check', empty.config, '--format', 'sarif')
+    log = json.loads(out)
+    assert (status, err, log['version']) == (1, '', '2.1.0')
+    assert log['$schema'].endswith('sarif-schema-2.1.0.json')
+    (run,) = log['runs']
+    driver = run['tool']['driver']
+    assert driver['name'] and [rule['id'] for rule in driver['rules']] == list(CODES)
+    for rule in driver['rules']:
+        assert rule['shortDescription']['text'] and rule['help']['text']
+        assert rule['defaultConfiguration']['level'] in ('error', 'warning', 'note')
+    assert {one['ruleId'] for one in run['results']} == {
+        'missing-configure',
+        'not-a-literal',
+        'python2-print',
+        'test-as-text',
+    }
+    for one in run['results']:
+        assert driver['rules'][one['ruleIndex']]['id'] == one['ruleId']
+        assert one['level'] in ('error', 'warning', 'note')
+        assert one['message']['text']
+        (location,) = one['locations']
+        physical = location['physicalLocation']
+        assert physical['artifactLocation']['uri'].startswith('file:///')
+        assert ' ' not in physical['artifactLocation']['uri']
+        region = physical.get('region', {'startLine': 1})
+        assert region['startLine'] >= 1 and region.get('startColumn', 1) >= 1
+    clean = json.loads(desk('check', CONFIG, '--format', 'sarif')[1])
+    assert clean['runs'][0]['results'] == []
+
+
+def test_what_cannot_be_checked_is_an_error(empty: Deployment) -> None:
+    assert desk('check', empty.root / 'none') == (
+        2,
+        '',
+        f'no CONFIGDIR: {empty.root}/none does not exist\n',
+    )
+    for words in (
+        ['--conf', empty.root / 'none'],
+        ['--conf', empty.conf, '--section', 'LAB'],
+        ['--conf', empty.conf, '--user', 'nobody-at-all'],
+        [empty.config, '--user', 'nobody-at-all'],
+        [empty.config, '--all-sections'],
+    ):
+        status, out, err = desk('check', *words)
+        assert (status, out) == (2, '') and err
+
+
+def test_a_thousand_mistakes_of_a_kind_are_counted(empty: Deployment) -> None:
+    empty.write(**{name.replace('.', '_'): text for name, text in BASE.items()})
+    empty.write(vm_cmdb='[' + ''.join(f"{{'ip': '10.0.{n}.256'}},\n" for n in range(1000)) + ']')
+    report = check_folder(str(empty.config))
+    assert [one.code for one in report.findings] == ['bad-ip'] * 50
+    assert report.findings[-1].message.endswith('(and 950 more such findings in this file)')
+    assert '10.0.49.256' in report.findings[-1].message

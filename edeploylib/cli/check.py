@@ -75,7 +75,7 @@ def _print(report: Report) -> None:
     for finding in report.findings:
         kind = paint(f'{finding.severity} {finding.code}', _COLORS[finding.severity])
         print(f'{printable(str(finding.place))}: {kind}: {printable(finding.message)}')
-        print(printable(f'    {finding.advice}'))
+        print(printable(f'    hint: {finding.advice}'))
     for line in report.assumed:
         print(printable(line))
     print(_summary(report.findings))
