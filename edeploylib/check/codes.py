@@ -202,6 +202,12 @@ CODES = {
         'name the $$ variable like the key of the entries',
         "$$tag, and the entries are {'serial': 'TAG1'}",
     ),
+    'key-without-cmdb': Code(
+        WARNING,
+        'a spec looks up a key, and the profile has no CMDB',
+        'write NAME.cmdb, or one dollar: such a machine is taken without an entry',
+        '$$tag without vm.cmdb',
+    ),
     'entry-without-key': Code(
         WARNING,
         'an entry lacks a key that the spec looks up, and can never be given',

@@ -55,6 +55,10 @@ _CONVERSION = re.compile(
 )
 
 
+# Nodes that Python has from 3.12 on.
+_TYPES = ('TypeVar', 'ParamSpec', 'TypeVarTuple')
+
+
 class Script(NamedTuple):
     """What a configure script uses of ``var``: the first place of each name.
 
@@ -203,10 +207,13 @@ class _Reader:
 
     def findings(self) -> Iterator[Finding]:
         known = self._bound | _given()
+        tried = self._tried()
         is_open = any(_hides_names(node) for node in self._nodes)
         for node in self._nodes:
             match node:
-                case ast.Name(id=name, ctx=ast.Load()) if name not in known:
+                case ast.Name(id=name, ctx=ast.Load()) if (
+                    name not in known and id(node) not in tried
+                ):
                     if name in _NAMES:
                         message = f'Python 2: {name} is gone'
                         yield Finding(
@@ -225,7 +232,7 @@ class _Reader:
                     yield Finding('python2-print', self._place(node), message)
                 case ast.BinOp(op=ast.Mod(), left=left, right=right) if _is_var(right):
                     yield from self._bad_formats(left)
-        yield from self._old_imports()
+        yield from self._old_imports(tried)
 
     def _unknown(self, name: str, place: Place, known: frozenset[str]) -> Finding:
         close = get_close_matches(name, [*_given(), *self._bound], n=1, cutoff=0.7)
@@ -252,14 +259,17 @@ class _Reader:
                 nth -= 1
         return self._place(node)
 
-    def _old_imports(self) -> Iterator[Finding]:
-        tried = {
+    def _tried(self) -> set[int]:
+        """The nodes for which the script knows what to do if they fail."""
+        return {
             id(inner)
             for node in self._nodes
-            if isinstance(node, ast.Try)
+            if isinstance(node, ast.Try) and node.handlers
             for statement in (*node.body, *(s for h in node.handlers for s in h.body))
             for inner in ast.walk(statement)
         }
+
+    def _old_imports(self, tried: set[int]) -> Iterator[Finding]:
         for node in self._nodes:
             if id(node) in tried:
                 continue
@@ -362,6 +372,8 @@ def _bound_names(nodes: list[ast.AST]) -> Iterator[str]:
                 yield name
             case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
                 yield name
+            case _ if type(node).__name__ in _TYPES:
+                yield str(vars(node)['name'])
             case ast.Global(names=names) | ast.Nonlocal(names=names):
                 yield from names
 
@@ -370,5 +382,5 @@ def _bound_names(nodes: list[ast.AST]) -> Iterator[str]:
 def _given() -> frozenset[str]:
     """What Python and the head of each script define."""
     head = _bound_names(list(ast.walk(ast.parse(helpers()))))
-    tools = ('hpacucli', 'ipmi', 'megacli', '__file__', '__name__', 'WindowsError')
+    tools = ('hpacucli', 'ipmi', 'megacli', '__file__', '__name__', '__annotations__')
     return frozenset((*dir(builtins), *head, *tools, VARIABLES))

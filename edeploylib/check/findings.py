@@ -1,5 +1,6 @@
 """What a check says: findings, and where they stand."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -41,22 +42,18 @@ def of_error(code: str, error: EdeployError, origin: str) -> list[Finding]:
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """By file and line, each once, and no more of a code in a file than anybody reads."""
     kept: list[Finding] = []
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    last: dict[tuple[str, str], int] = {}
     for finding in sorted(dict.fromkeys(findings), key=_position):
         kind = (finding.place.origin, finding.code)
-        counts[kind] = counts.get(kind, 0) + 1
+        counts[kind] += 1
         if counts[kind] <= MOST:
+            last[kind] = len(kept)
             kept.append(finding)
-    for index, finding in enumerate(kept):
-        more = counts.get((finding.place.origin, finding.code), 0) - MOST
-        is_last = all(
-            (other.place.origin, other.code) != (finding.place.origin, finding.code)
-            for other in kept[index + 1 : index + 2 * MOST]
-        )
-        if more > 0 and is_last:
-            kept[index] = finding._replace(
-                message=f'{finding.message} (and {more} more such findings in this file)'
-            )
+    for kind, index in last.items():
+        if counts[kind] > MOST:
+            more = f'(and {counts[kind] - MOST} more such findings in this file)'
+            kept[index] = kept[index]._replace(message=f'{kept[index].message} {more}')
     return kept
 
 

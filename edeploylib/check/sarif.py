@@ -56,7 +56,8 @@ def _rule(name: str) -> dict[str, object]:
 
 
 def _location(place: Place) -> dict[str, object]:
-    path = quote(place.origin)
+    # A file's name may be no Unicode.
+    path = quote(place.origin.encode(errors='surrogateescape'))
     location: dict[str, object] = {
         'artifactLocation': {'uri': f'file://{path}' if path.startswith('/') else path}
     }

@@ -1,6 +1,6 @@
 """A whole CONFIGDIR: each of its files, and what they say of each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -57,14 +57,14 @@ def check_texts(texts: Texts) -> Checked:
     ]
     listed, mistakes = _state(texts)
     findings += mistakes
-    rows = {row.profile: row for row in listed.rows} if listed else {}
+    rows = {str(row.profile): row for row in listed.rows} if listed else {}
     names = dict.fromkeys([*rows, *_named(texts)])
     profiles = []
     for name in names:
-        profile, mistakes = _profile(texts, name, rows.get(name))  # type: ignore[call-overload]
+        profile, mistakes = _profile(texts, name, rows.get(name))
         findings += mistakes
         profiles.append(profile)
-    findings += _missing(texts, rows.values(), set(names) - set(rows))  # type: ignore[arg-type]
+    findings += _missing(texts, rows.values())
     if listed and listed.is_whole:
         findings += _unlisted(texts, [name for name in names if name not in rows])
     for profile in profiles:
@@ -130,22 +130,20 @@ def _profile(texts: Texts, name: str, row: Row | None) -> tuple[Profile, list[Fi
     return profile, findings
 
 
-def _missing(texts: Texts, rows: Sequence[Row], unlisted: set[str]) -> Iterator[Finding]:
+def _missing(texts: Texts, rows: Iterable[Row]) -> Iterator[Finding]:
     """Files that profiles need, or that are there under nearly the right name."""
     there = {*texts.contents, *texts.unreadable}
+    by_stem: dict[str, list[str]] = {}
+    for name in sorted(there):
+        by_stem.setdefault(name.rpartition('.')[0], []).append(name)
     for row in rows:
-        right = {f'{row.profile}{suffix}' for suffix in SUFFIXES}
-        near = {
-            name: close[0]
-            for name in sorted(there - right)
-            if name.startswith(f'{row.profile}.')
-            and name.count('.') == row.profile.count('.') + 1
-            and not any(name == f'{other}{suffix}' for other in unlisted for suffix in SUFFIXES)
-            and (close := get_close_matches(name, right - there, n=1, cutoff=0.85))
-        }
-        for name, meant in near.items():
-            message = f'{name} is not read: is it to be {meant}?'
-            yield Finding('misnamed-file', Place(texts.origin(name)), message)
+        absent = [suffix for suffix in SUFFIXES if f'{row.profile}{suffix}' not in there]
+        for name in by_stem.get(row.profile, ()):
+            suffix = name.removeprefix(row.profile)
+            close = get_close_matches(suffix, absent, n=1, cutoff=0.75)
+            if close and suffix not in SUFFIXES:
+                message = f'{name} is not read: is it to be {row.profile}{close[0]}?'
+                yield Finding('misnamed-file', Place(texts.origin(name)), message)
         for suffix, code in (('.specs', 'missing-specs'), ('.configure', 'missing-configure')):
             name = f'{row.profile}{suffix}'
             if name not in there:
@@ -164,6 +162,10 @@ def _joined(profile: Profile) -> Iterator[Finding]:
     """What a profile's files say of each other."""
     if profile.spec and profile.cmdb:
         yield from _keys(profile.spec, profile.cmdb)
+    if profile.spec and not profile.has_cmdb:
+        for name, place in _key_names(profile.spec).items():
+            message = f'$${name} is a key of the CMDB, and profile {profile.name!r} has none'
+            yield Finding('key-without-cmdb', place, message)
     if profile.script and profile.spec and (profile.cmdb or not profile.has_cmdb):
         yield from _variables(profile.script, profile.spec, profile.cmdb)
     if profile.row and profile.cmdb and profile.cmdb.entries:

@@ -56,7 +56,10 @@ def look(path: str, section: str) -> View | None:
             paths = db.execute('SELECT path FROM unwritten WHERE section = ?', (section,))
             return View(path, tuple(_held(*row) for row in rows), tuple(one for (one,) in paths))
     except sqlite3.Error as error:
-        raise StoreError(f'the ledger {path}: {error}') from None
+        # A reader must not do what a crash has left to be undone.
+        crashed = os.path.exists(f'{path}-journal')
+        hint = 'a crash has left its journal: the next upload mends it' if crashed else ''
+        raise StoreError(f'the ledger {path}: {error}', hint=hint) from None
 
 
 def _held(
