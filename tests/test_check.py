@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -11,8 +12,20 @@ from typing import Any
 
 import pytest
 
-from conftest import CONFIG, ROOT, Deployment
+from conftest import CONFIG, INVENTORIES, ROOT, Deployment
 from edeploylib.check.codes import CODES, SEVERITIES
+from edeploylib.check.permissions import (
+    PASS,
+    READ,
+    WRITE,
+    Inode,
+    Need,
+    User,
+    check_permissions,
+    may,
+)
+from edeploylib.inventory import Inventory
+from edeploylib.service import install
 from edeploylib.store.ledger import Ledger
 from edeploylib.survey import Report, check_deployment, check_folder
 from test_desk import desk
@@ -151,6 +164,45 @@ def test_a_deployment_is_clean(samples: Deployment) -> None:
     assert (first.endswith(', the owner of HWDIR'), last) == (True, 'nothing is wrong')
     assert not (samples.hw / 'ledger.sqlite').exists()
     assert desk('check', '--conf', samples.conf, '--user', 'root') == (0, 'nothing is wrong\n', '')
+
+
+def test_what_uploads_leave_is_clean(samples: Deployment) -> None:
+    """Also while an upload goes on; and what the ledger holds is not touched."""
+    (samples.root / 'logs').mkdir()
+    for name in ('rack', 'storage', 'vm'):
+        inventory = Inventory.parse((INVENTORIES / f'{name}.json').read_bytes())
+        assert install(inventory, samples.store, samples.settings).script is not None
+    before = snapshot(samples.root)
+    assert check_deployment(str(samples.conf), ['SERVER']).findings == ()
+    with samples.store.transaction():
+        assert check_deployment(str(samples.conf), ['SERVER']).findings == ()
+    assert {path for path in before if 'lock' not in path} <= set(snapshot(samples.root))
+    samples.put('rack.cmdb', "[{'tag': 'TAG7', 'hostname': 'node7', 'ip': '192.168.122.107'}]")
+    findings = check_deployment(str(samples.conf), ['SERVER']).findings
+    assert [one.code for one in findings] == ['lost-entry', 'quota-above-cmdb']
+    assert re.match(r'the entry of machine 1 \(.*\) is gone: .*node1', findings[0].message)
+
+
+@pytest.mark.parametrize(
+    ('mode', 'bits', 'allowed'),
+    [
+        ((0o700, 7, 8), READ | WRITE, True),
+        ((0o070, 9, 8), READ | WRITE, True),
+        ((0o070, 7, 8), READ, False),  # the owner's class comes first
+        ((0o707, 9, 8), READ, False),  # and then the group's
+        ((0o004, 9, 9), READ, True),
+        ((0o004, 9, 9), WRITE, False),
+        ((0o775, 9, 5), WRITE | PASS, True),
+        ((0o755, 9, 5), WRITE | PASS, False),
+    ],
+)
+def test_permissions_are_those_of_the_first_class(mode, bits, allowed) -> None:
+    user = User('www-data', 7, frozenset({8, 5}))
+    inode = Inode(*mode, is_folder=True)
+    assert may(user, inode, bits) == allowed
+    assert may(User('root', 0, frozenset()), inode, bits)
+    found = list(check_permissions(user, [Need('/a/b', bits, 'x')], {'/a/b': inode}))
+    assert (found == []) == allowed
 
 
 def test_findings_are_told_with_their_places(empty: Deployment) -> None:
