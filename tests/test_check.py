@@ -180,7 +180,7 @@ def test_what_uploads_leave_is_clean(samples: Deployment) -> None:
     samples.put('rack.cmdb', "[{'tag': 'TAG7', 'hostname': 'node7', 'ip': '192.168.122.107'}]")
     findings = check_deployment(str(samples.conf), ['SERVER']).findings
     assert [one.code for one in findings] == ['lost-entry', 'quota-above-cmdb']
-    assert re.match(r'the entry of machine 1 \(.*\) is gone: .*node1', findings[0].message)
+    assert re.match(r'the entry of machine 1 \(.*\) is gone: .*node2', findings[0].message)
 
 
 @pytest.mark.parametrize(

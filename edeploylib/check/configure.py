@@ -55,6 +55,8 @@ _CONVERSION = re.compile(
 )
 
 
+_LINE_END = re.compile(r'\r\n|\r|\n')
+
 # Nodes that Python has from 3.12 on.
 _TYPES = ('TypeVar', 'ParamSpec', 'TypeVarTuple')
 
@@ -106,7 +108,7 @@ def _fault(text: str, origin: str) -> ast.Module | Finding:
         with quietly():
             return ast.parse(text)
     except SyntaxError as broken:
-        place = Place(origin, broken.lineno or 1, broken.offset or 0, (broken.text or '').rstrip())
+        place = _place_of(broken, text, origin)
         if isinstance(broken, TabError):
             return Finding('python2-tabs', place, f'Python 2: {broken.msg}')
         return Finding('bad-configure', place, f'not Python 3: {broken.msg}')
@@ -114,10 +116,19 @@ def _fault(text: str, origin: str) -> ast.Module | Finding:
         return Finding('bad-configure', Place(origin, 1), f'not Python 3: {broken}')
 
 
+def _place_of(broken: SyntaxError, text: str, origin: str) -> Place:
+    """Behind a text of several lines, Python counts columns from that text's first line."""
+    lines = _LINE_END.split(text)
+    number = min(broken.lineno or 1, len(lines))
+    line = lines[number - 1]
+    column = broken.offset or 0
+    return Place(origin, number, column if column <= len(line) + 1 else 0, line)
+
+
 class _Reader:
     def __init__(self, tree: ast.Module, text: str, origin: str) -> None:
         self._nodes = list(ast.walk(tree))
-        self._lines = re.split(r'\r\n|\r|\n', text)
+        self._lines = _LINE_END.split(text)
         self._origin = origin
         self._bound = frozenset(_bound_names(self._nodes))
 

@@ -22,6 +22,8 @@ _SHARED = frozenset(
         *('peer', 'remote', 'mgr', 'manager'),
     )
 )
+_OF_HOST = {'ipmi', 'bmc', 'ilo', 'drac', 'idrac', 'imm', 'oob', 'eth', 'bond', 'host', 'node'}
+_ADDRESS = {'ip', 'ipaddr', 'ipaddress', 'ipv', 'address'}
 _OF_NETWORK = {'gateway', 'gw', 'dns', 'nameserver', 'broadcast', 'router'}
 _NETMASK = ('netmask', 'mask', 'prefix', 'prefixlen')
 _GATEWAY = ('gateway', 'gw')
@@ -37,7 +39,6 @@ _ACCIDENTS = {
     'UUID': re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.I),
     'MAC': re.compile(r'(?<![0-9a-f-])[0-9a-f]{2}(?:-[0-9a-f]{2}){5}(?![0-9a-f-])', re.I),
 }
-
 
 # The entries and keys that have each value, by the value's kind.
 Owners = Mapping[str, Mapping[str, list[tuple[int, str]]]]
@@ -67,7 +68,7 @@ def kind_of(key: str) -> str | None:
     words = _words(key)
     if words & _SHARED:
         return None
-    if words & {'ip', 'ipaddr', 'ipaddress', 'ipv'} or words == {'address'}:
+    if words & (_ADDRESS - {'address'}) or words == {'address'}:
         return IP
     if words & {'mac', 'macaddr', 'macaddress', 'hwaddr'}:
         return MAC
@@ -113,7 +114,7 @@ def _check_duplicates(
     found: PlacedCmdb, kind: str, its: Mapping[str, list[tuple[int, str]]]
 ) -> Iterator[Finding]:
     keys = {key for where in its.values() for _, key in where}
-    own = {key for key in keys if key.lower() in ('ip', 'mac', 'hostname') or _is_own(key, its)}
+    own = {key for key in keys if kind != IP or _is_own(key, its)}
     for text, everywhere in its.items():
         if len(everywhere) == 1:
             continue
@@ -128,9 +129,11 @@ def _check_duplicates(
 
 
 def _is_own(key: str, its: Mapping[str, list[tuple[int, str]]]) -> bool:
-    """Whether a key's values are mostly different, as those of hosts are."""
+    """Whether each host is to have its own: by the name, or as hardly any value stands twice."""
+    if _words(key) & _OF_HOST or _words(key) <= _ADDRESS:
+        return True
     counts = [n for where in its.values() if (n := sum(one[1] == key for one in where))]
-    return len(counts) * 2 > sum(counts)
+    return len(counts) * 10 >= sum(counts) * 9
 
 
 def _entries(indices: Sequence[int]) -> str:

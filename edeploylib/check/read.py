@@ -50,11 +50,12 @@ class Listed(NamedTuple):
 
 
 class PlacedSpec(NamedTuple):
-    """``places`` has for each rule those of its four terms."""
+    """``places`` has for each rule those of its four terms; ``place`` is the list's own."""
 
     spec: Spec
     origin: str
     places: tuple[tuple[Place, ...], ...]
+    place: Place
 
 
 class Model(NamedTuple):
@@ -152,7 +153,7 @@ def read_spec(content: bytes, origin: str) -> PlacedSpec:
         for node in source.elements(source.root, 'rules')
         if isinstance(node, ast.Tuple | ast.List)
     ]
-    return PlacedSpec(spec, origin, tuple(places))
+    return PlacedSpec(spec, origin, tuple(places), source.place(source.root))
 
 
 def read_cmdb(content: bytes, origin: str) -> PlacedCmdb:

@@ -251,7 +251,7 @@ def _unreachable(profiles: Sequence[Profile]) -> Iterator[Finding]:
             continue
         if not profile.spec.spec.rules and number + 1 < len(profiles):
             message = f'it matches every machine, and {profiles[number + 1].name!r} comes after it'
-            yield Finding('empty-spec', Place(profile.spec.origin, 1), message)
+            yield Finding('empty-spec', profile.spec.place, message)
         if profile.name not in outlines:
             continue
         taker = takers.first_of(outlines[profile.name])
