@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -181,6 +182,28 @@ def test_what_uploads_leave_is_clean(samples: Deployment) -> None:
     findings = check_deployment(str(samples.conf), ['SERVER']).findings
     assert [one.code for one in findings] == ['lost-entry', 'quota-above-cmdb']
     assert re.match(r'the entry of machine 1 \(.*\) is gone: .*node2', findings[0].message)
+
+
+def test_a_ledger_that_a_crash_left_is_not_touched(samples: Deployment) -> None:
+    """It is the next upload that mends it."""
+    (samples.root / 'logs').mkdir()
+    ledger, copy = samples.hw / 'ledger.sqlite', samples.root / 'copy'
+    Ledger(str(copy), 'SERVER').close()
+    with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+        db.execute('PRAGMA cache_size = 2')
+        db.execute('BEGIN IMMEDIATE')
+        for number in range(1, 1000):
+            db.execute("INSERT INTO machines VALUES (?, 'SERVER', ?, 0)", (number, 'x' * 500))
+        for end in ('', '-journal'):
+            shutil.copy(f'{copy}{end}', f'{ledger}{end}')
+    before = snapshot(samples.hw)
+    (finding,) = check_deployment(str(samples.conf), ['SERVER']).findings
+    assert finding.code == 'bad-ledger'
+    assert finding.hint == 'a crash has left its journal: the next upload mends it'
+    assert snapshot(samples.hw) == before
+    inventory = Inventory.parse((INVENTORIES / 'vm.json').read_bytes())
+    assert install(inventory, samples.store, samples.settings).script is not None
+    assert check_deployment(str(samples.conf), ['SERVER']).findings == ()
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,15 @@ def look(path: str, section: str) -> View | None:
             paths = db.execute('SELECT path FROM unwritten WHERE section = ?', (section,))
             return View(path, tuple(_held(*row) for row in rows), tuple(one for (one,) in paths))
     except sqlite3.Error as error:
-        # A reader must not do what a crash has left to be undone.
-        crashed = os.path.exists(f'{path}-journal')
-        hint = 'a crash has left its journal: the next upload mends it' if crashed else ''
-        raise StoreError(f'the ledger {path}: {error}', hint=hint) from None
+        raise StoreError(f'the ledger {path}: {error}', hint=_hint(path, error)) from None
+
+
+def _hint(path: str, error: sqlite3.Error) -> str:
+    if 'locked' in str(error):
+        return 'an upload is being committed: look again'
+    # A reader must not do what a crash has left to be undone.
+    crashed = os.path.exists(f'{path}-journal')
+    return 'a crash has left its journal: the next upload mends it' if crashed else ''
 
 
 def _held(
