@@ -5,7 +5,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from edeploylib.check.logic import implies, is_impossible
-from edeploylib.check.reach import contradictions, covers, outline
+from edeploylib.check.reach import Takers, contradictions, covers, outline
 from edeploylib.errors import Place
 from edeploylib.match import match
 from edeploylib.spec import Spec
@@ -298,3 +298,16 @@ def test_what_is_too_much_to_tell_is_not_told() -> None:
     ring = [(*rule[:3], f'$s{(n + 1) % 24}') for n, rule in enumerate(alike)]
     assert not covers(outline(Spec.of([*alike, *ring])), outline(Spec.of([*ring, *ring])))
     assert implies(frozenset([Literal('a')]), Literal('a'))
+
+
+@given(st.data(), st.lists(st.lists(rules, max_size=2), min_size=1, max_size=3))
+def test_the_first_taker_is_found_as_by_asking_each(data, narrower) -> None:
+    narrower = [spec for spec in narrower if not contradictions(Spec.of(spec))]
+    outlines = [outline(Spec.of(spec)) for spec in narrower]
+    takers = Takers(outlines)
+    wider = [outline(Spec.of(data.draw(weakened(spec)))) for spec in reversed(narrower)]
+    for number, wide in enumerate(wider):
+        takers.add(str(number), wide)
+    for narrow in outlines:
+        covering = (str(number) for number, wide in enumerate(wider) if covers(wide, narrow))
+        assert takers.first_of(narrow) == next(covering, None)
