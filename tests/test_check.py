@@ -55,7 +55,7 @@ def build(case: dict[str, Any], root: Path) -> None:
     (root / 'hw').mkdir()
     for name, text in {**BASE, **case['files']}.items():
         if isinstance(text, str):
-            (config / name).write_text(text)
+            (config / name).write_bytes(text.encode())
         elif isinstance(text, dict) and 'latin1' in text:
             (config / name).write_bytes(text['latin1'].encode('latin-1'))
         elif text is not None:

@@ -70,7 +70,7 @@ ROOMS = {
     'script': 'errors literal',
     'settings': 'errors address units',
     'store': 'claims errors literal generate inventory spec cmdb state identity script select settings',
-    'check': '__version__ claims cmdb errors generate literal pattern plain script select slips spec '
+    'check': '__version__ claims cmdb errors generate literal match pattern plain script select slips spec '
     'state term units',
     'survey': 'check errors settings store',
     'service': 'errors explain inventory script select settings store',

@@ -162,7 +162,7 @@ CODES = {
     'costly-regexp': Code(
         WARNING,
         'a regular expression is too costly for values of ordinary length',
-        'take the repeat within a repeat out: a search that cannot afford it gives up',
+        'take the repeat within a repeat out: a search that gives up stops the upload',
         'regexp(^(a+)+$)',
     ),
     'reserved-variable': Code(

@@ -75,7 +75,7 @@ class Script(NamedTuple):
 def read_script(content: bytes, origin: str) -> tuple[Script, list[Finding]]:
     """What a script uses, and what is wrong with it alone. Raises Unread."""
     try:
-        text = decoded(content, origin, ConfigureError)
+        text = decoded(content, origin, ConfigureError).replace('\r\n', '\n')
     except ConfigureError as broken:
         raise Unread(of_error('not-utf8', broken, origin)) from None
     tree, findings = _parsed(text, origin)

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator
 from edeploylib.check.findings import Finding
 from edeploylib.check.reach import Contradiction, contradictions
 from edeploylib.check.read import PlacedSpec
+from edeploylib.match import BUDGET
 from edeploylib.slips import kinds_of_slips
 from edeploylib.spec import Rule
 from edeploylib.term import Call, Expression, Literal, Term
 
-# The length of values that a regular expression must be good for, and the steps of a
-# search that one value may cost.
+# The length of values that a regular expression must be good for.
 _ORDINARY = 64
-_AFFORDABLE = 1_000_000
 
 
 def check_spec(found: PlacedSpec) -> Iterator[Finding]:
@@ -23,7 +22,7 @@ def check_spec(found: PlacedSpec) -> Iterator[Finding]:
             if term.variable == 'used':
                 yield Finding('reserved-variable', place, f'{term.text!r} captures as {"used"!r}')
             for pattern in _costly(term.expression):
-                message = f'{pattern!r} may try a value in very many ways'
+                message = f'a search gives up on {pattern!r} and a value of {_ORDINARY} characters'
                 yield Finding('costly-regexp', place, message)
     yield from _impossible(found)
     yield from _same_facts(found)
@@ -66,7 +65,7 @@ def _costly(expression: Expression | None) -> Iterator[str]:
         elif expression.operator == 'regexp':
             from edeploylib.pattern import growth, trimmed
 
-            if growth(trimmed(str(argument))).steps(_ORDINARY) > _AFFORDABLE:
+            if growth(trimmed(str(argument))).steps(_ORDINARY) > BUDGET:
                 yield str(argument)
 
 
