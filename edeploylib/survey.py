@@ -109,8 +109,7 @@ def texts_of(folder: str) -> Texts:
 
 
 def _check_section(file: SettingsFile, settings: Settings, user: User) -> Iterator[Finding]:
-    missing = list(_missing_folders(file, settings))
-    yield from missing
+    yield from _missing_folders(file, settings)
     checked = None
     if os.path.isdir(settings.configdir):
         try:
