@@ -185,6 +185,9 @@ def test_what_may_be_is_left_alone(texts) -> None:
 )
 def test_inclusions_are_found(wide, narrow, covered) -> None:
     assert covers(outline(Spec.of(wide)), outline(Spec.of(narrow))) == covered
+    takers = Takers([outline(Spec.of(narrow))])
+    takers.add('wide', outline(Spec.of(wide)))
+    assert takers.first_of(outline(Spec.of(narrow))) == ('wide' if covered else None)
 
 
 def fits(text: str, term: str) -> bool:
