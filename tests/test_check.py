@@ -1,4 +1,9 @@
-"""``check``: each case of tests/cases/check is a deployment and all that is found there."""
+"""``check``: each case of tests/cases/check is a deployment and all that is found there.
+
+A file dropped in there is a test. ``files`` are those of CONFIGDIR that differ from BASE (null:
+there is none), ``expect`` the codes and lines of all findings. With ``conf``, the settings are
+checked too, with a ``ledger`` of what machines hold, ``modes`` of files and a ``user``.
+"""
 
 import json
 import os
