@@ -16,6 +16,7 @@ from edeploylib.cli import output
 from edeploylib.settings import DEFAULT_SECTION
 
 COMMANDS = {
+    'check': 'what is wrong with a deployment, all of it at once',
     'learn': 'a spec that accepts like machines',
     'plan': 'which profile and entry machines would get, or why not',
     'status': 'machines, quotas, entries and refusals; or the history of one machine',

@@ -99,7 +99,7 @@ class Page:
             raise Conf.missing(path)
         # The section is known only from the body, so first for all of them. One that is
         # broken is nobody's reason to refuse the others, nor they to refuse it.
-        sections = conf.value.sections.values() if conf.value.is_whole else []
+        sections = conf.value.sections.values() if _is_whole(conf.value) else []
         _check_door(call.address, request.content_length, sections)
         limits = [one.max_upload for one in sections] or [_MAX_UPLOAD]
         form = read_form(request, body, max(limits))
@@ -122,6 +122,10 @@ def _check_door(address: str, length: int | None, sections: Collection[Settings]
     most = max(settings.max_upload for settings in sections)
     if (length or 0) > most:
         raise too_large(most, length)
+
+
+def _is_whole(conf: Conf) -> bool:
+    return len(conf.sections) == len(conf.names)
 
 
 def _is_welcome(address: str, settings: Settings) -> bool:
