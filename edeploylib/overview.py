@@ -176,6 +176,13 @@ def find_key(text: str, machines: Iterable[Row]) -> list[Key]:
     wanted = _plain(text)
     keys = [key for row in machines for key in row.record.keys]
     found = [key for key in keys if _plain(key.value) == wanted]
+    if not found:  # a serial without its vendor
+        found = [key for key in keys if _plain(key.value.partition('/')[2]) == wanted]
+        if len(found) > 1:
+            raise SeveralMachines(
+                f'{text!r} is {", or ".join(repr(key.value) for key in found)}',
+                hint='name the vendor too',
+            )
     exact = [key for key in found if key.value == text]
     if found:
         return exact or found

@@ -13,6 +13,7 @@ from edeploylib.errors import NotPossible, UnknownMachine
 from edeploylib.identity import Key, Machine
 from edeploylib.literal import Value
 from edeploylib.select import (
+    FAILED,
     INSTALLED,
     RELEASED,
     Assignment,
@@ -105,36 +106,38 @@ def _leave(
     return step
 
 
-def fail(id: int, world: Desk) -> Ruling:
-    """What the machine's own failure report does: its unit is given back, its entry kept.
+def fail(ids: Iterable[int], world: Desk) -> Ruling:
+    """What the machines' own failure reports do: their units are given back, their entries kept.
 
-    Nothing, if its failure is known already. Raises NotPossible if it holds no profile.
+    Nothing of one whose failure is known already. Raises NotPossible if one holds no profile.
     """
-    machine, held = _holding(id, world)
-    if not held.holds_unit:
-        return Ruling()
-    changes, note = failed(held, world.state())
-    assignment = changes.assignment
-    assert assignment is not None
-    step = Step(machine, assignment.status, held.profile, assignment, notes=(note,))
-    return Ruling((step,), changes._replace(assignment=None))
-
-
-def installed(id: int, world: Desk) -> Ruling:
-    """The machine is installed; one whose failure was noted takes a unit again.
-
-    Raises NotPossible if it holds no profile, or if there is no unit left.
-    """
-    machine, held = _holding(id, world)
-    if held.status == INSTALLED:
-        return Ruling()
     before = world.state()
-    state = before
-    if not held.holds_unit and held.profile in before.quotas:
-        check_left(held.profile, before)
-        state = before.take(held.profile)
-    step = Step(machine, INSTALLED, held.profile, held._replace(status=INSTALLED))
-    return Ruling((step,), Changes(state if state is not before else None))
+    state, steps = before, []
+    for machine, held in _holding(ids, world):
+        if held.holds_unit:
+            changes, note = failed(held, state)
+            state = state if changes.state is None else changes.state
+            assignment = held._replace(status=FAILED)
+            steps.append(Step(machine, FAILED, held.profile, assignment, notes=(note,)))
+    return Ruling(tuple(steps), Changes(state if state is not before else None))
+
+
+def installed(ids: Iterable[int], world: Desk) -> Ruling:
+    """The machines are installed; one whose failure was noted takes a unit again.
+
+    Raises NotPossible if one holds no profile, or if there is no unit left for it.
+    """
+    before = world.state()
+    state, steps = before, []
+    for machine, held in _holding(ids, world):
+        if held.status == INSTALLED:
+            continue
+        if not held.holds_unit and held.profile in state.quotas:
+            check_left(held.profile, state)
+            state = state.take(held.profile)
+        assignment = held._replace(status=INSTALLED)
+        steps.append(Step(machine, INSTALLED, held.profile, assignment))
+    return Ruling(tuple(steps), Changes(state if state is not before else None))
 
 
 def forget_key(keys: Iterable[Key], world: Desk) -> Ruling:
@@ -161,12 +164,15 @@ def known(id: int, world: Desk) -> Machine:
     return machine
 
 
-def _holding(id: int, world: Desk) -> tuple[Machine, Assignment]:
-    machine = known(id, world)
-    held = world.assignment(machine)
-    if held is None:
-        raise NotPossible(f'{machine} holds no profile')
-    return machine, held
+def _holding(ids: Iterable[int], world: Desk) -> list[tuple[Machine, Assignment]]:
+    found = []
+    for id in dict.fromkeys(ids):
+        machine = known(id, world)
+        held = world.assignment(machine)
+        if held is None:
+            raise NotPossible(f'{machine} holds no profile')
+        found.append((machine, held))
+    return found
 
 
 def _check_unchanged(machine: Machine, held: Assignment | None, seen: Seen) -> None:

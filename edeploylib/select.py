@@ -325,8 +325,9 @@ def changes_of(
         if held.holds_unit and held.profile in after.quotas:
             after = after.give_back(held.profile)
         released = _released(world, held)
-        if released is not None and released[1].is_changed:
-            cmdbs.setdefault(*released)
+        # In the CMDB of a profile that was renamed, it is what the machine has again.
+        if released is not None and released[0] != new.profile and released[1].is_changed:
+            cmdbs[released[0]] = released[1]
     return Changes(
         state=after if after is not state else None,
         cmdbs=cmdbs,

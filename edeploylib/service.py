@@ -3,10 +3,12 @@
 The web application and the command line both come here, so that both do the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
-from edeploylib.errors import EditedMeanwhile
+from edeploylib.errors import EdeployError, EditedMeanwhile, StoreError
+from edeploylib.identity import STRONG, Identity
 from edeploylib.inventory import Inventory
 from edeploylib.script import render
 from edeploylib.select import Decision, Refusal, fail, select
@@ -65,7 +67,17 @@ def warnings_of(decision: Decision) -> list[str]:
     ]
     specs = [decision.spec, *(refusal.spec for refusal in decision.refusals)]
     slips = [warning for spec in specs if spec is not None for warning in spec.warnings]
-    return [*moves, *decision.contradictions, *slips]
+    return [*moves, *_doubles(decision.identity), *decision.contradictions, *slips]
+
+
+def _doubles(identity: Identity) -> Iterator[str]:
+    """Where one machine has two of what a box has one of: it may be two boxes."""
+    machine = identity.machine
+    for key in identity.learned if machine else ():
+        former = [one for one in machine.keys if one.kind == key.kind] if machine else []
+        if key.kind in STRONG and former:
+            others = ', '.join(map(str, sorted(former)))
+            yield f'{machine} has {key} too, beside {others}: one box?'
 
 
 def _registered(inventory: Inventory, settings: Settings) -> str:
@@ -128,10 +140,19 @@ def _committed(
         try:
             with store.transaction(who) as world:
                 world.save(inventory)
-                answer = decide(world)
+                answer = _decided(world, decide)
                 world.commit(answer.decision)
             return answer
         except EditedMeanwhile:
             if attempt == 2:
                 raise
     raise AssertionError('three attempts return or raise')
+
+
+def _decided(world: Transaction, decide: Callable[[Transaction], Answer]) -> Answer:
+    try:
+        return decide(world)
+    except EdeployError as error:
+        with suppress(StoreError):  # where the disk refuses, the error is told all the same
+            world.refuse(str(error))
+        raise

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from edeploylib.check.findings import Finding, in_order, of_error
-from edeploylib.check.ledger import check_ledger
+from edeploylib.check.ledger import Held, check_ledger
 from edeploylib.check.permissions import (
     PASS,
     READ,
@@ -110,15 +110,27 @@ def texts_of(folder: str) -> Texts:
 
 def _check_section(file: Conf, settings: Settings, user: User) -> Iterator[Finding]:
     yield from _missing_folders(file, settings)
+    held: list[Held] = []
+    if os.path.exists(settings.ledger):
+        try:
+            with closing(Records(settings.ledger, settings.section)) as records:
+                held = [(one.name, one.holding.assignment) for one in records.all() if one.holding]
+                unwritten = list(records.unwritten())
+        except StoreError as broken:
+            yield Finding('bad-ledger', Place(settings.ledger), broken.message, broken.hint)
+        else:
+            for path in unwritten:
+                message = f'{settings.ledger} has a text for it'
+                yield Finding('unwritten-files', Place(path), message)
     checked = None
     if os.path.isdir(settings.configdir):
         try:
-            checked = check_texts(texts_of(settings.configdir))
+            checked = check_texts(texts_of(settings.configdir), [one for _, one in held])
         except StoreError as broken:
             yield Finding('unreadable-file', Place(settings.configdir), broken.message)
     if checked is not None:
         yield from checked.findings
-        yield from _check_ledger(settings, checked)
+        yield from check_ledger(held, checked)
     yield from _permissions(user, _needs(settings, checked))
 
 
@@ -137,21 +149,6 @@ def _missing_folders(file: Conf, settings: Settings) -> Iterator[Finding]:
             if place.line or key != 'ledger':  # by default it is in HWDIR
                 message = f'{key.upper()}: the folder {folder} does not exist'
                 yield Finding('missing-folder', place, message)
-
-
-def _check_ledger(settings: Settings, checked: Checked) -> Iterator[Finding]:
-    if not os.path.exists(settings.ledger):
-        return
-    try:
-        with closing(Records(settings.ledger, settings.section)) as records:
-            unwritten = list(records.unwritten())
-            held = [(one.name, one.holding.assignment) for one in records.all() if one.holding]
-    except StoreError as broken:
-        yield Finding('bad-ledger', Place(settings.ledger), broken.message, broken.hint)
-        return
-    for path in unwritten:
-        yield Finding('unwritten-files', Place(path), f'{settings.ledger} has a text for it')
-    yield from check_ledger(held, checked)
 
 
 def user_named(name: str) -> User:

@@ -243,7 +243,7 @@ def test_findings_are_told_with_their_places(empty: Deployment) -> None:
         f"{config}/vm.cmdb:1:1: error not-a-literal: not a Python literal: '[' was never closed\n"
         '    hint: look for a bracket, a quote or a comma that is missing just before\n'
         f'{config}/vm.configure:2:1: error python2-print: Python 2: print without brackets\n'
-        '    hint: python3 -m lib2to3 is gone: write print(...)\n'
+        '    hint: write print(...)\n'
         '2 errors in 2 files\n'
     )
     (config / 'vm.specs').unlink()

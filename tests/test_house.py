@@ -86,7 +86,7 @@ ROOMS = {
     'store': 'claims cmdb errors generate identity inventory literal release script select settings spec state',
     'overview': 'claims cmdb errors generate identity select state store',
     'pxemngr': '',
-    'service': 'errors explain inventory pxemngr script select settings store',
+    'service': 'errors explain identity inventory pxemngr script select settings store',
     'web': 'address errors inventory service settings store',
     'node': '',
     'cli': '__version__ check cmdb errors explain feasible generate hostinfo inventory learn match offers orders overview reassign release script select service settings simulate spec state store survey',

@@ -24,6 +24,7 @@ from edeploylib.hostinfo import hostinfo
 from edeploylib.inventory import Inventory
 from edeploylib.overview import OVERDUE, age, find, overview, seconds
 from edeploylib.release import release
+from edeploylib.select import select
 from edeploylib.service import install, report_failure
 from edeploylib.store.records import glance
 from test_desk import desk
@@ -562,8 +563,8 @@ def test_the_examples_of_the_readme(samples: Deployment) -> None:
         install(Inventory.of(hardware), samples.store, samples.settings, f'10.0.0.{who_}')
     readme = (ROOT / 'README.rst').read_text()
     swapped = [(*fact[:3], 'TAG3' if fact[3] == 'TAG2' else fact[3]) for fact in facts['rack']]
-    with pytest.raises(IdentityConflict) as conflict:
-        install(Inventory.of(swapped), samples.store, samples.settings)
+    with pytest.raises(IdentityConflict) as conflict, samples.store.transaction() as world:
+        select(Inventory.of(swapped), world)
     assert textwrap.indent(conflict.value.report(), '    ') in readme
     desk_ = readme[readme.index("\nThe operator's desk\n") :]
     shown = 0

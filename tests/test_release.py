@@ -196,11 +196,11 @@ def test_a_failure_is_noted_as_the_machine_reports_it(make) -> None:
     """The unit is given back once, and the entry kept."""
     world = lab(make)
     world.upload(machine(1))
-    assert notes(rule(world, lambda desk: fail(1, desk))) == [
+    assert notes(rule(world, lambda desk: fail([1], desk))) == [
         "the failure of 'vm' is noted, its quota given back"
     ]
     texts = dict(world.texts())
-    assert rule(world, lambda desk: fail(1, desk)).steps == ()
+    assert rule(world, lambda desk: fail([1], desk)).steps == ()
     assert world.texts() == texts
     assert world.report(machine(1), 'vm').note == "ignored: the failure of 'vm' is known already"
     assert world.upload(machine(2)).variables['host'] == 'h2'
@@ -212,14 +212,14 @@ def test_an_installed_machine_keeps_its_unit(make) -> None:
     world = lab(make)
     world.upload(machine(1))
     texts = dict(world.texts())
-    assert [step.what for step in rule(world, lambda desk: installed(1, desk)).steps] == [
+    assert [step.what for step in rule(world, lambda desk: installed([1], desk)).steps] == [
         'installed'
     ]
-    assert rule(world, lambda desk: installed(1, desk)).steps == ()
+    assert rule(world, lambda desk: installed([1], desk)).steps == ()
     assert world.texts() == texts
     world.upload(machine(1))
     assert world.texts() == texts
-    rule(world, lambda desk: installed(1, desk))
+    rule(world, lambda desk: installed([1], desk))
     rule(world, lambda desk: release([1], desk))
     assert world.texts()['state'] == "[('vm', 2)]"
 
@@ -227,13 +227,13 @@ def test_an_installed_machine_keeps_its_unit(make) -> None:
 def test_a_failed_machine_that_is_installed_takes_a_unit_again(make) -> None:
     world = lab(make, state="[('vm', 1)]")
     world.upload(machine(1))
-    rule(world, lambda desk: fail(1, desk))
-    rule(world, lambda desk: installed(1, desk))
+    rule(world, lambda desk: fail([1], desk))
+    rule(world, lambda desk: installed([1], desk))
     assert world.texts()['state'] == "[('vm', 0)]"
-    rule(world, lambda desk: fail(1, desk))
+    rule(world, lambda desk: fail([1], desk))
     world.upload(machine(2))
     with pytest.raises(NotPossible, match="the quota of 'vm' is spent"):
-        rule(world, lambda desk: installed(1, desk))
+        rule(world, lambda desk: installed([1], desk))
 
 
 @pytest.mark.parametrize('decide', [fail, installed])
@@ -242,7 +242,7 @@ def test_who_holds_nothing_can_neither_fail_nor_be_installed(make, decide) -> No
     world.upload(machine(1))
     rule(world, lambda desk: release([1], desk))
     with pytest.raises(NotPossible, match=r'machine 1 \(SERIAL1.* holds no profile'):
-        rule(world, lambda desk: decide(1, desk))
+        rule(world, lambda desk: decide([1], desk))
 
 
 def test_a_card_that_was_forgotten_may_be_anybodys(make) -> None:

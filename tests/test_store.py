@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ from edeploylib.spec import Spec
 from edeploylib.store import FileStore, MemoryStore, Store
 from edeploylib.store.cache import parsed
 from edeploylib.store.lock import locked
+from edeploylib.store.records import Records
 
 VM = "[('disk', '$disk', 'size', 'gt(4)'), ('network', '$eth', 'serial', '$mac')]"
 HOSTS = "[{'host': 'h1'}, {'host': 'h2'}]"
@@ -840,3 +842,47 @@ def test_who_gives_up_on_a_lock_leaves_nothing_for_ever(samples: Deployment) -> 
     samples.configure(LOCKTIMEOUT='20')
     with samples.store.transaction():
         pass
+
+
+def test_a_profile_that_is_renamed_keeps_its_entries_as_they_are(empty: Deployment) -> None:
+    """A machine that comes again takes a unit of the new name, and frees nothing."""
+    empty.write(
+        state="[('vm', 1)]",
+        vm_specs='[]',
+        vm_configure='pass',
+        vm_cmdb="[{'host': 'h1'}, {'host': 'h2'}]",
+    )
+    install(machine(1), empty.store, empty.settings)
+    text = empty.texts()['vm.cmdb']
+    assert "'used': 1" in text
+    for kind in ('specs', 'configure', 'cmdb'):
+        (empty.config / f'vm.{kind}').rename(empty.config / f'node.{kind}')
+    empty.write(state="[('node', 1)]")
+    again = install(machine(1), empty.store, empty.settings).decision
+    assert again.variables['host'] == 'h1'
+    assert empty.texts()['node.cmdb'] == text
+    assert empty.texts()['state'] == "[('node', 0)]"
+
+
+def test_two_serials_of_one_machine_are_told(empty: Deployment) -> None:
+    """It is the machine that the UUID names; but it may be two boxes that share it."""
+    empty.write(state="[('vm', '*')]", vm_specs='[]', vm_configure='pass')
+    facts = [('system', 'product', 'uuid', '4c4c4544-0042-3510-8050-b7c04f315832')]
+    one, two = (
+        Inventory.of([*facts, ('system', 'product', 'serial', serial)]) for serial in ('A1', 'B2')
+    )
+    assert install(one, empty.store, empty.settings).warnings == ()
+    (warning,) = install(two, empty.store, empty.settings).warnings
+    assert "has serial '/B2' too, beside serial '/A1': one box?" in warning
+    assert install(two, empty.store, empty.settings).warnings == ()
+
+
+def test_what_could_not_be_decided_is_in_the_journal(empty: Deployment) -> None:
+    """A rack that stays dark is to be seen from the desk."""
+    empty.write(state="[('vm', 1)]", vm_specs='[')
+    with pytest.raises(SpecError):
+        install(machine(1), empty.store, empty.settings)
+    with closing(Records(empty.settings.ledger, 'SERVER')) as records:
+        (refusal,) = records.last_words()
+    assert refusal.name == machine(1).sysname
+    assert 'vm.specs:1:1: not a Python literal' in refusal.reasons[0]

@@ -320,19 +320,19 @@ CODES = {
     'python2-print': Code(
         ERROR,
         'Python 2: print without brackets',
-        'python3 -m lib2to3 is gone: write print(...)',
+        'write print(...)',
         "print 'done'",
     ),
     'python2-except': Code(
         ERROR,
         "Python 2: a comma before an exception's name",
-        'write: except OSError as error:',
+        'write as in place of the comma: except OSError as e:',
         'except OSError, error:',
     ),
     'python2-octal': Code(
         ERROR,
         'Python 2: an octal number that begins with 0',
-        'write 0o644',
+        'write 0o before it, as in 0o644',
         'os.chmod(path, 0644)',
     ),
     'python2-syntax': Code(
@@ -362,7 +362,7 @@ CODES = {
     'python2-method': Code(
         ERROR,
         'Python 2: a method that dicts of Python 3 do not have',
-        "write 'x' in var, or var.items()",
+        "write 'x' in var for has_key, items() for iteritems()",
         "var.has_key('x')",
     ),
     'unknown-variable': Code(

@@ -1,6 +1,7 @@
 """A whole CONFIGDIR: each of its files, and what they say of each other."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from edeploylib.check.read import (
 )
 from edeploylib.check.specs import check_spec, is_satisfiable
 from edeploylib.errors import Place
+from edeploylib.select import Assignment
 from edeploylib.state import ANY
 
 
@@ -49,8 +51,11 @@ class Checked(NamedTuple):
     listed: Listed | None
 
 
-def check_texts(texts: Texts) -> Checked:
-    """All that the files of a CONFIGDIR say that is wrong, in no order."""
+def check_texts(texts: Texts, held: Iterable[Assignment] = ()) -> Checked:
+    """All that the files of a CONFIGDIR say that is wrong, in no order.
+
+    ``held`` is what the ledger says that machines hold, if there is one.
+    """
     findings = [
         Finding('unreadable-file', Place(texts.origin(name)), why)
         for name, why in texts.unreadable.items()
@@ -67,8 +72,9 @@ def check_texts(texts: Texts) -> Checked:
     findings += _missing(texts, rows.values())
     if listed and listed.is_whole:
         findings += _unlisted(texts, [name for name in names if name not in rows])
+    kept = _kept(held, rows)
     for profile in profiles:
-        findings += _joined(profile)
+        findings += _joined(profile, kept[profile.name] + kept[''])
     in_order = [profile for profile in profiles if profile.row]
     findings += _unreachable(in_order)
     findings += _shared(in_order)
@@ -158,7 +164,18 @@ def _unlisted(texts: Texts, names: Sequence[str]) -> Iterator[Finding]:
         yield Finding('unlisted-profile', Place(texts.origin(first)), message)
 
 
-def _joined(profile: Profile) -> Iterator[Finding]:
+def _kept(held: Iterable[Assignment], listed: Container[str]) -> Counter[str]:
+    """Of each profile, the entries that machines hold which have still to take a unit.
+
+    Those have failed; or their profile was renamed, and they are counted as of ''.
+    """
+    with_entry = [one for one in held if one.claim is not None]
+    renamed = sum(one.profile not in listed for one in with_entry)
+    failed = (str(one.profile) for one in with_entry if not one.holds_unit)
+    return Counter(failed) + Counter({'': renamed})
+
+
+def _joined(profile: Profile, kept: int) -> Iterator[Finding]:
     """What a profile's files say of each other."""
     if profile.spec and profile.cmdb:
         yield from _keys(profile.spec, profile.cmdb)
@@ -170,7 +187,7 @@ def _joined(profile: Profile) -> Iterator[Finding]:
         yield from _variables(profile.script, profile.spec, profile.cmdb)
     if profile.row and profile.cmdb and profile.cmdb.entries:
         has_keys = bool(profile.spec and _key_names(profile.spec))
-        yield from _quota(profile.row, profile.cmdb, has_keys)
+        yield from _quota(profile.row, profile.cmdb, has_keys, kept)
 
 
 def _key_names(spec: PlacedSpec) -> dict[str, Place]:
@@ -221,14 +238,14 @@ def _variables(script: Script, spec: PlacedSpec, cmdb: PlacedCmdb | None) -> Ite
             yield Finding('entry-without-variable', cmdb.place(without[0]), message)
 
 
-def _quota(row: Row, cmdb: PlacedCmdb, has_keys: bool) -> Iterator[Finding]:
+def _quota(row: Row, cmdb: PlacedCmdb, has_keys: bool, kept: int) -> Iterator[Finding]:
     if row.quota == ANY:
         return
     entries = len(cmdb.entries)
     # With keys, an entry that is used and held by nobody may be given again.
     used = 0 if has_keys else sum(bool(entry.get('used')) for entry in cmdb.entries)
     left = entries - used
-    if int(row.quota) <= left:
+    if int(row.quota) <= left + kept:
         return
     code = 'quota-above-cmdb' if left else 'cmdb-exhausted'
     message = (

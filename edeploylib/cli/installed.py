@@ -14,11 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'the next upload of any machine begins its installation anew.'
     )
     parser.epilog = rulings.STATUSES
-    parser.add_argument('machine', metavar='MACHINE', help=rulings.NAMES)
+    parser.add_argument('machines', metavar='MACHINE', nargs='+', help=rulings.NAMES)
     rulings.add_dry_run(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     settings = Settings.load(options.conf, options.section)
-    machine = find(options.machine, rulings.survey(settings).machines)
-    return rulings.decide(options, settings, lambda world: installed(machine.id, world))
+    known = rulings.survey(settings).machines
+    ids = [find(name, known).id for name in options.machines]
+    return rulings.decide(options, settings, lambda world: installed(ids, world))

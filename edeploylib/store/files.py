@@ -107,6 +107,10 @@ class FileTransaction(Texts):
             unwritten.update(self._saved(self._inventory))
         self._commit(unwritten, lambda: self._ledger.record(decision, unwritten, self._context()))
 
+    def refuse(self, reason: str) -> None:
+        assert self._inventory is not None
+        self._ledger.refuse(self._inventory.sysname, reason, self._context())
+
     def rule(self, ruling: 'Ruling') -> None:
         unwritten = dict(self._unwritten(ruling.changes))
         self._commit(unwritten, lambda: self._ledger.rule(ruling, unwritten, self._context()))

@@ -94,6 +94,9 @@ PRAGMA user_version = 1;
 """
 VERSION = 1
 
+# What the journal says of a machine about which nothing could be decided.
+REFUSED = 'refused'
+
 # Of a known machine, the last line stays, and that of its last upload.
 _OLD = """
 FROM journal WHERE section = ? AND time < ? AND id NOT IN (
@@ -257,6 +260,12 @@ class Ledger:
                 context,
             )
             self._commit(texts)
+
+    def refuse(self, name: str, reason: str, context: Context) -> None:
+        """Note why nothing could be decided of a machine, and commit."""
+        with self._reported():
+            self._note(time.time(), None, name, None, REFUSED, {}, [reason], context)
+            self._commit({})
 
     def rule(self, ruling: 'Ruling', texts: Mapping[str, Unwritten], context: Context) -> None:
         """The commit point of what an operator has decided, and of the texts it makes."""

@@ -30,6 +30,7 @@ class MemoryStore:
         self.held: dict[int, Assignment] = {}
         self.journal: list[Decision] = []
         self.rulings: list[Ruling] = []
+        self.errors: list[str] = []
         self.last_id = 0
         self._lock = threading.Lock()
         self._lock_timeout = lock_timeout
@@ -84,6 +85,9 @@ class MemoryTransaction(Texts):
 
     def save(self, inventory: Inventory) -> None:
         self._store.inventories[inventory.sysname] = inventory
+
+    def refuse(self, reason: str) -> None:
+        self._store.errors.append(reason)
 
     def commit(self, decision: Decision) -> None:
         if self.is_over:

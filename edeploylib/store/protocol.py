@@ -20,6 +20,9 @@ class Transaction(World, Protocol):
     def commit(self, decision: Decision) -> None:
         """Make a decision's changes durable, all of them or none."""
 
+    def refuse(self, reason: str) -> None:
+        """Note, durably, why nothing could be decided of the machine that was saved."""
+
     def machine(self, id: int) -> Machine | None:
         """The machine of that number, if there is one."""
 

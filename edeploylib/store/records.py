@@ -17,7 +17,7 @@ from edeploylib.settings import Settings
 from edeploylib.state import ProfileName
 from edeploylib.store.disk import read
 from edeploylib.store.files import FileTransaction, digest
-from edeploylib.store.ledger import SCHEMA, Ledger
+from edeploylib.store.ledger import REFUSED, SCHEMA, Ledger
 
 T = TypeVar('T')
 
@@ -42,7 +42,7 @@ class Event(NamedTuple):
 
     @property
     def is_refusal(self) -> bool:
-        return self.profile is None and self.what == 'unchanged'
+        return self.profile is None and self.what in ('unchanged', REFUSED)
 
 
 class Holding(NamedTuple):
