@@ -8,7 +8,7 @@ import urllib.request
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 # Of an answer, what is read.
 _MOST = 1 << 24
@@ -56,9 +56,9 @@ def post(url: str, fields: Mapping[str, str], name: str, data: bytes) -> Reply:
     return _reply(request)
 
 
-def download(url: str) -> IO[bytes]:
+def download(url: str) -> http.client.HTTPResponse:
     """An open response; raises HTTPError for a status that is not 200, else NO_ANSWER."""
-    response: IO[bytes] = _opener.open(url, timeout=_SILENCE)
+    response: http.client.HTTPResponse = _opener.open(url, timeout=_SILENCE)
     return response
 
 

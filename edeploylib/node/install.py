@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -150,14 +151,16 @@ class Machine:
                 self.log.step(f'the log could not be saved on the server: {failure}')
 
 
-def guarded(work: Callable[[], None]) -> str:
+def guarded(work: Callable[[], None], log: Log) -> str:
     """Why work failed, '' if it did not. A bug must not leave a machine without an end."""
     try:
         work()
     except Failure as failure:
         return str(failure)
     except Exception as bug:
-        return f'{type(bug).__name__}: {bug}'
+        for line in traceback.format_exc().splitlines():
+            log.note(line)
+        return f'internal error, see the log: {type(bug).__name__}: {bug}'
     return ''
 
 
@@ -175,13 +178,13 @@ def main(cmdline: Path = Path('/proc/cmdline')) -> None:
         machines.append(machine)
         machine.install()
 
-    reason = guarded(work)
+    reason = guarded(work, log)
     if reason:
         log.step(f'FAILED: {reason}')
         for machine in machines:
-            guarded(machine.give_back)
+            guarded(machine.give_back, log)
     for machine in machines:
-        guarded(machine.upload_log)
+        guarded(machine.upload_log, log)
     if reason:
         outcome.end(params.on_failure(text), 'ONFAILURE', log)
     else:

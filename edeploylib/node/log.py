@@ -40,12 +40,13 @@ class Log:
         self.verbose = verbose
         self._console = console
         self._clock = clock
-        self._file = path.open('a', encoding='utf-8', errors='replace')
 
     def step(self, text: str) -> None:
         """Tell the console and the log, line by line, with the time since the start."""
         for line in text.split('\n'):
-            self._tell(f'[{self._clock():7.1f}] edeploy: {printable(line)}')
+            shown = f'edeploy: {printable(line)}'
+            self._keep(shown)
+            self._show(shown)
 
     def note(self, line: str) -> None:
         """Tell the log, and the console if it is to hear all."""
@@ -53,17 +54,16 @@ class Log:
         if self.verbose:
             self._show(printable(line))
 
-    def _tell(self, line: str) -> None:
-        self._keep(line)
-        self._show(line)
-
     def _keep(self, line: str) -> None:
-        self._file.write(f'{line}\n')
-        self._file.flush()
+        with self.path.open('a', encoding='utf-8', errors='replace') as file:
+            file.write(f'{self._time()} {line}\n')
+
+    def _time(self) -> str:
+        return f'[{self._clock():7.1f}]'
 
     def _show(self, line: str) -> None:
         try:
-            self._console.write(f'{line}\n')
+            self._console.write(f'{self._time()} {line}\n')
             self._console.flush()
         except (OSError, ValueError):
             pass  # a console that has gone is no reason to stop

@@ -11,8 +11,10 @@ import time
 import urllib.error
 import urllib.parse
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from edeploylib.node import client
 from edeploylib.node.log import Failure, Log
@@ -145,43 +147,47 @@ def _checksum(urls: tuple[str, ...]) -> tuple[str, str]:
     raise Failure(f'the role is not on the server, or its checksum is not; tried were\n{tried}')
 
 
-def _unpack(response: IO[bytes], url: str, wanted: str, target: Path, log: Log) -> None:
+def _unpack(response: HTTPResponse, url: str, wanted: str, target: Path, log: Log) -> None:
     """Unpack and hash in one go; what is on the disk counts only if the checksum is right."""
-    digest = hashlib.sha256()
     first = response.read(_BLOCK)
-    compressed = next(
-        (option for magic, option in _COMPRESSED.items() if first.startswith(magic)), None
-    )
-    how = ['--extract', '--numeric-owner', '--same-permissions', '--xattrs', '--acls']
+    how = [option for magic, option in _COMPRESSED.items() if first.startswith(magic)]
+    how += ['--extract', '--numeric-owner', '--same-permissions', '--xattrs', '--acls']
     command = ['tar', *how, '--xattrs-include=*', f'--directory={target}']
-    command += [compressed] if compressed else []
     log.note(f'+ {shlex.join(command)} < {url}')
     with tempfile.TemporaryFile() as said:
-        tar = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
-        with tar:
-            assert tar.stdin
-            block = first
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said) as tar:
             try:
-                while block:
-                    digest.update(block)
-                    tar.stdin.write(block)
-                    block = response.read(_BLOCK)
-                tar.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended, and says why
-            except client.NO_ANSWER:
+                digest = _pour(first, response, tar)
+            except BaseException:
                 tar.kill()
                 raise
         said.seek(0)
-        words = said.read().decode(errors='replace').splitlines()
-    if block:
-        digest.update(block)
-        while block := response.read(_BLOCK):
-            digest.update(block)
-    _check(digest.hexdigest(), wanted, url)
+        last = said.read().decode(errors='replace').splitlines()[-10:]
+    _check(digest, wanted, url)
     if tar.returncode:
-        last = '\n'.join(words[-10:])
-        raise Failure(f'{url} cannot be unpacked (tar status {tar.returncode}):\n{last}')
+        words = '\n'.join(last)
+        raise Failure(f'{url} cannot be unpacked (tar status {tar.returncode}):\n{words}')
+
+
+def _pour(first: bytes, response: HTTPResponse, tar: subprocess.Popen[bytes]) -> str:
+    """Give all of a response to tar; its SHA-256. Raises ConnectionError if it breaks off."""
+    digest = hashlib.sha256()
+    assert tar.stdin
+    takes = True
+    block = first
+    while block:
+        digest.update(block)
+        if takes:
+            try:
+                tar.stdin.write(block)
+            except BrokenPipeError:
+                takes = False  # it has ended, and says why
+        block = response.read(_BLOCK)
+    if response.length:
+        raise ConnectionError(f'the transfer broke off, {response.length} bytes before its end')
+    with suppress(BrokenPipeError):
+        tar.stdin.close()
+    return digest.hexdigest()
 
 
 def _check(found: str, wanted: str, url: str) -> None:
