@@ -5,7 +5,6 @@ boots over the network from its card's own iPXE, and sees the loopback as 10.0.2
 """
 
 import contextlib
-import functools
 import http.server
 import os
 import shutil
@@ -115,14 +114,17 @@ class Site:
         shutil.copytree(config, self.config)
         for folder in (self.hw, self.logs):
             folder.mkdir()
-        self.conf.write_text(
-            f'[SERVER]\nCONFIGDIR = {self.config}\nHWDIR = {self.hw}\nLOGDIR = {self.logs}\n'
-            f'LOCKFILE = {root}/lock\n'
-        )
 
     def __enter__(self) -> 'Site':
-        self._files = _serve_files(self.built.install.parent, self.requests)
+        folders = (self.root / 'files', self.built.install.parent)
+        self._files = _serve_files(folders, self.requests)
         self.files_port = self._files.server_address[1]
+        self.conf.write_text(
+            f'[SERVER]\nCONFIGDIR = {self.config}\nHWDIR = {self.hw}\nLOGDIR = {self.logs}\n'
+            f'LOCKFILE = {self.root}/lock\n'
+            f'USEPXEMNGR = True\nPXEMNGRURL = http://{HOST}:{self.files_port}/\n'
+            f'METADATAURL = http://{HOST}:{self.files_port}/metadata/\n'
+        )
         self.start_rsync()
         self.start_service()
         return self
@@ -209,18 +211,34 @@ class Site:
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):
+    """Files of several folders, the first that has one; and of pxemngr what machines ask."""
+
+    folders: Sequence[Path]
     requests: list[str]
+
+    def translate_path(self, path: str) -> str:
+        tried = []
+        for folder in self.folders:
+            self.directory = str(folder)
+            tried.append(super().translate_path(path))
+        return next((there for there in tried if os.path.exists(there)), tried[-1])
+
+    def do_GET(self) -> None:
+        if self.path == '/localboot/':
+            self.send_response(200)
+            self.end_headers()
+        else:
+            super().do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
     def log_request(self, code: object = '-', size: object = '-') -> None:
-        self.requests.append(f'{self.path} {int(str(int(code)))}')  # type: ignore[call-overload]
+        self.requests.append(f'{self.path} {getattr(code, "value", code)}')
 
 
-def _serve_files(folder: Path, requests: list[str]) -> http.server.ThreadingHTTPServer:
-    kind = type('Files', (_Files,), {'requests': requests})
-    handler = functools.partial(kind, directory=str(folder))
+def _serve_files(folders: Sequence[Path], requests: list[str]) -> http.server.ThreadingHTTPServer:
+    handler = type('Files', (_Files,), {'folders': folders, 'requests': requests})
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
