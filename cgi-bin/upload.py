@@ -7,7 +7,7 @@ import sys
 if 'GATEWAY_INTERFACE' in os.environ:
     from edeploylib.web.cgi import serve
 
-    serve()
+    serve('upload')
 else:
     from edeploylib.cli.upload import main
 

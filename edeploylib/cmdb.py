@@ -12,9 +12,11 @@ from edeploylib.errors import CmdbError, ModelError
 from edeploylib.generate import Entry, generate
 from edeploylib.inventory import Scalar
 from edeploylib.literal import Source, Value, decoded
-from edeploylib.plain import plain_dicts
 
 _WIDTH = 79
+
+# Characters, from which on a scan is worth more than its regular expressions.
+_LONG = 1 << 14
 
 
 class NoEntry(NamedTuple):
@@ -53,9 +55,12 @@ class Cmdb:
     def parse(cls, text: str | bytes, origin: str = '<cmdb>') -> 'Cmdb':
         """Read a CMDB file; raises CmdbError with the place of the mistake."""
         text = decoded(text, origin, CmdbError)
-        plain = plain_dicts(text)
-        if plain is not None:
-            return cls(text, tuple(plain[0]), tuple(plain[1]))
+        if len(text) > _LONG:
+            from edeploylib.plain import plain_dicts
+
+            plain = plain_dicts(text)
+            if plain is not None:
+                return cls(text, tuple(plain[0]), tuple(plain[1]))
         source = Source(text, origin, CmdbError)
         entries: list[Entry] = []
         spans: list[tuple[int, int]] | None = []

@@ -15,8 +15,9 @@ LIMIT = 1_000_000
 
 # Longer runs of digits are serial numbers, not ranges.
 _RANGE = r'(?<![0-9])[0-9]{1,18}-[0-9]{1,18}(?![0-9])'
-_RANGES = re.compile(rf'{_RANGE}(?::{_RANGE})*')
-_OCTET = re.compile(rf'[0-9]{{1,18}}|{_RANGE}(?::{_RANGE})*')
+# Texts: most programs that import this compile none of them.
+_RANGES = rf'{_RANGE}(?::{_RANGE})*'
+_OCTET = rf'[0-9]{{1,18}}|{_RANGE}(?::{_RANGE})*'
 
 
 def generate(model: Mapping[str, Value], limit: int = LIMIT) -> list[Entry]:
@@ -114,12 +115,12 @@ _Part = str | list[_Range]
 
 def _parts(text: str) -> list[_Part]:
     octets = text.split('.')
-    if len(octets) == 4 and all(map(_OCTET.fullmatch, octets)):
+    if len(octets) == 4 and all(re.fullmatch(_OCTET, octet) for octet in octets):
         dotted: list[_Part] = []
         for octet in octets:
             dotted += ['.', _ranges(octet) if '-' in octet else octet]
         return dotted[1:]
-    found = _RANGES.search(text)
+    found = re.search(_RANGES, text)
     if not found:
         return [text]
     return [text[: found.start()], _ranges(found[0]), text[found.end() :]]

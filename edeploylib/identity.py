@@ -1,6 +1,5 @@
 """Which machine is this?  By what it keeps, whatever it boots."""
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -168,6 +167,6 @@ def _conflict(
 
 def _is_junk(value: str) -> bool:
     text = value.strip().lower()
-    digits = re.sub(r'[^0-9a-z]', '', text)
+    digits = ''.join(c for c in text if c.isascii() and c.isalnum())
     all_equal = len(digits) > 1 and len(set(digits)) == 1
     return text in JUNK or not digits or all_equal

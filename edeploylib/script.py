@@ -6,9 +6,9 @@ script as text: the machine has the standard library alone.
 
 import ast
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Protocol
 
+from edeploylib import node
 from edeploylib.errors import ConfigureError, Place
 from edeploylib.literal import Value, decoded, quietly
 
@@ -35,11 +35,9 @@ class Links(Protocol):
 
 def helpers() -> str:
     """The text of ``edeploylib.node.helpers``, which is not run here."""
-    name = 'edeploylib.node.helpers'
-    spec = find_spec(name)
-    source = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]
-    assert isinstance(source, str)
-    return source
+    source = node.__loader__.get_data(f'{node.__path__[0]}/helpers.py')  # type: ignore[union-attr]
+    assert isinstance(source, bytes)
+    return source.decode()
 
 
 def parse(text: str | bytes, origin: str = '<configure>') -> str:

@@ -3,8 +3,7 @@
 The web application and the command line both come here, so that both do the same.
 """
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from edeploylib.errors import EditedMeanwhile
@@ -14,18 +13,20 @@ from edeploylib.select import Decision, Refusal, fail, select
 from edeploylib.settings import Settings
 from edeploylib.store.protocol import Store, Transaction
 
-_log = logging.getLogger('edeploylib')
-
-
 # As many lines as a console shows.
 _LINES = 60
 
 
 class Answer(NamedTuple):
-    """``script`` is what the machine is to run, None if no profile took it."""
+    """``script`` is what the machine is to run, None if no profile took it.
+
+    ``warnings`` are for the operator: edits that do not fit the ledger, slips in
+    specs, addresses that went from machine to machine, what pxemngr said.
+    """
 
     decision: Decision
     script: str | None
+    warnings: tuple[str, ...] = ()
 
 
 def install(inventory: Inventory, store: Store, settings: Settings, who: str = '') -> Answer:
@@ -38,19 +39,8 @@ def install(inventory: Inventory, store: Store, settings: Settings, who: str = '
         return Answer(decision, render(decision, world.configure(decision.profile), settings))
 
     answer = _committed(inventory, store, who, decide)
-    decision = answer.decision
-    for warning in warnings_of(decision):
-        _log.warning('machine=%s warning=%r', decision.name, warning)
-    if decision.profile is None:
-        for refusal in decision.refusals:
-            reasons = '; '.join([refusal.reason, *_explained(refusal, inventory)])
-            _log.warning(
-                'machine=%s refused=%s reason=%r', decision.name, refusal.profile, reasons
-            )
-        _log.warning('machine=%s profile=none', decision.name)
-    else:
-        _log.info('machine=%s profile=%s', decision.name, decision.profile)
-    return answer
+    trouble = _registered(inventory, settings) if answer.script is not None else ''
+    return _with_warnings(answer, [trouble] if trouble else [])
 
 
 def report_failure(
@@ -61,17 +51,28 @@ def report_failure(
     def decide(world: Transaction) -> Answer:
         return Answer(fail(inventory, profile, world, settings.ignored_macs), None)
 
-    answer = _committed(inventory, store, who, decide)
+    return _with_warnings(_committed(inventory, store, who, decide))
+
+
+def _with_warnings(answer: Answer, more: Iterable[str] = ()) -> Answer:
     decision = answer.decision
-    _log.warning('machine=%s failure=%r note=%r', decision.name, profile, decision.note)
-    return answer
-
-
-def warnings_of(decision: Decision) -> list[str]:
-    """What the operator should know: edits that do not fit the ledger, slips in specs."""
     specs = [decision.spec, *(refusal.spec for refusal in decision.refusals)]
     slips = [warning for spec in specs if spec is not None for warning in spec.warnings]
-    return [*decision.contradictions, *slips]
+    moves = [
+        f'{key} is of this machine now, no longer of {one}' for key, one in decision.identity.moved
+    ]
+    return answer._replace(warnings=(*moves, *decision.contradictions, *slips, *more))
+
+
+def _registered(inventory: Inventory, settings: Settings) -> str:
+    """What went wrong where pxemngr is to know the machine."""
+    macs = [mac for mac in inventory.macs if mac not in settings.ignored_macs]
+    if not (settings.pxemngr_url and macs):
+        return ''
+    # Most deployments have none, and a CGI program starts for each upload.
+    from edeploylib.pxemngr import register
+
+    return register(inventory.sysname, macs)
 
 
 def refusal_lines(decision: Decision, inventory: Inventory, most: int = _LINES) -> list[str]:
@@ -84,18 +85,19 @@ def refusal_lines(decision: Decision, inventory: Inventory, most: int = _LINES) 
     for refusal in decision.refusals[: most - 2]:
         lines.append(f'  {refusal}')
         if share:
-            lines += (f'    {line}' for line in _explained(refusal, inventory)[:share])
+            lines += (f'    {line}' for line in reasons_of(refusal, inventory)[1 : share + 1])
     left = len(decision.refusals) - (most - 2)
     return [*lines, f'  and {left} more profiles'] if left > 0 else lines
 
 
-def _explained(refusal: Refusal, inventory: Inventory) -> list[str]:
+def reasons_of(refusal: Refusal, inventory: Inventory) -> list[str]:
+    """Why a profile did not take a machine; after the reason, what explains it."""
     if refusal.spec is None:
-        return []
+        return [refusal.reason]
     # Most uploads need none, and a CGI program starts for each.
     from edeploylib.explain import explain
 
-    return explain(refusal.spec, inventory).lines()
+    return [refusal.reason, *explain(refusal.spec, inventory).lines()]
 
 
 def _committed(
@@ -108,14 +110,8 @@ def _committed(
                 world.save(inventory)
                 answer = decide(world)
                 world.commit(answer.decision)
-            _log_moves(answer.decision)
             return answer
         except EditedMeanwhile:
             if attempt == 2:
                 raise
     raise AssertionError('three attempts return or raise')
-
-
-def _log_moves(decision: Decision) -> None:
-    for key, former in decision.identity.moved:
-        _log.warning('machine=%s moved=%r from=%r', decision.name, str(key), str(former))

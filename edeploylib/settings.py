@@ -15,7 +15,7 @@ DEFAULT_PATH = '/etc/edeploy.conf'
 DEFAULT_SECTION = 'SERVER'
 
 _BOOLEANS = configparser.ConfigParser.BOOLEAN_STATES
-_MAC = re.compile(r'[0-9a-f]{2}(?::[0-9a-f]{2}){5}')
+_MAC = r'[0-9a-f]{2}(?::[0-9a-f]{2}){5}'
 
 
 class Settings(NamedTuple):
@@ -42,33 +42,74 @@ class Settings(NamedTuple):
         Raises SettingsError with the line of a bad value or an unknown key,
         UnknownSection, and MissingFile or StoreError for the file itself.
         """
-        return _File(path).section(section)
+        return Conf.read(path).section(section)
+
+
+def conf_path(path: str | None = None) -> str:
+    """The settings file: the one that is named, or else by EDEPLOY_CONF."""
+    return path or os.environ.get('EDEPLOY_CONF') or DEFAULT_PATH
+
+
+class Conf:
+    """A settings file, with all its sections.
+
+    ``sections`` has those that can be read, by name.
+    """
+
+    def __init__(self, text: str, path: str) -> None:
+        self._path = path
+        self._text = text
+        self._parser = _parser(text, path)
+        self.sections: dict[str, Settings] = {}
+        for section in self._parser.sections():
+            with suppress(SettingsError):
+                self.sections[section] = self._read(section)
 
     @classmethod
-    def all(cls, path: str | None = None) -> dict[str, 'Settings']:
-        """All sections of the file that can be read, by name."""
-        file = _File(path)
-        found = {}
-        for section in file.parser.sections():
-            with suppress(SettingsError):
-                found[section] = file.section(section)
-        return found
+    def read(cls, path: str | None = None) -> 'Conf':
+        path = conf_path(path)
+        try:
+            with open(path, 'rb') as file:
+                return cls.parse(file.read(), path)
+        except FileNotFoundError:
+            raise cls.missing(path) from None
+        except OSError as error:
+            raise StoreError(f'cannot read {path}: {error.strerror}') from None
+        except ValueError as broken:
+            if isinstance(broken, SettingsError):
+                raise
+            raise SettingsError(f'{path!a} is no name of a file: {broken}') from None
 
+    @classmethod
+    def parse(cls, text: str | bytes, path: str) -> 'Conf':
+        """Raises SettingsError for what is no INI file; paths are relative to its folder."""
+        if isinstance(text, bytes):
+            try:
+                text = text.decode()
+            except UnicodeDecodeError as broken:
+                raise SettingsError(f'expected UTF-8: {broken}', place=Place(path)) from None
+        return cls(text.removeprefix('\ufeff'), path)
 
-class _File:
-    def __init__(self, path: str | None) -> None:
-        self.path = path or os.environ.get('EDEPLOY_CONF') or DEFAULT_PATH
-        self.text = _text(self.path)
-        self.parser = _parser(self.text, self.path)
+    @staticmethod
+    def missing(path: str) -> MissingFile:
+        return MissingFile(
+            f'no settings: {path} does not exist',
+            hint='EDEPLOY_CONF in the environment names another file',
+        )
 
     def section(self, section: str) -> Settings:
-        place = Place(self.path)
-        if not self.parser.has_section(section):
-            expected = ' or '.join(self.parser.sections()) or 'one, but the file has none'
+        """Raises UnknownSection, and SettingsError for what is wrong in it."""
+        found = self.sections.get(section)
+        return self._read(section) if found is None else found
+
+    def _read(self, section: str) -> Settings:
+        place = Place(self._path)
+        if not self._parser.has_section(section):
+            expected = ' or '.join(self._parser.sections()) or 'one, but the file has none'
             raise UnknownSection(
                 f'unknown section {section[:60]!r}, expected {expected}', place=place
             )
-        values = _values(self.parser[section], self.text, self.path)
+        values = _values(self._parser[section], self._text, self._path)
         for name in ('configdir', 'hwdir', 'lockfile'):
             if not values.get(name):
                 raise SettingsError(f'expected {name.upper()} in section [{section}]', place=place)
@@ -80,23 +121,6 @@ class _File:
             )
         values['ledger'] = values.get('ledger') or os.path.join(values['hwdir'], 'ledger.sqlite')
         return Settings(section=section, **values)
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            return file.read()
-    except FileNotFoundError:
-        raise MissingFile(
-            f'no settings: {path} does not exist',
-            hint='EDEPLOY_CONF in the environment names another file',
-        ) from None
-    except OSError as error:
-        raise StoreError(f'cannot read {path}: {error.strerror}') from None
-    except UnicodeDecodeError as broken:
-        raise SettingsError(f'expected UTF-8: {broken}', place=Place(path)) from None
-    except ValueError as broken:
-        raise SettingsError(f'{path!a} is no name of a file: {broken}') from None
 
 
 def _parser(text: str, path: str) -> configparser.ConfigParser:
@@ -121,16 +145,15 @@ def _parser(text: str, path: str) -> configparser.ConfigParser:
 def _values(section: configparser.SectionProxy, text: str, path: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in section.items():
-        line = _line_of(section.name, key, text)
         if key not in _SETTINGS:
-            raise _broken(
-                path, text, line, f'unknown setting {key.upper()}, expected one of {_names()}'
-            )
+            message = f'unknown setting {key.upper()}, expected one of {_names()}'
+            raise _broken(path, text, _line_of(section.name, key, text), message)
         name, read = _SETTINGS[key]
         try:
             values[name] = read(value, path)
         except ValueError as broken:
             message = f'{key.upper()}: expected {broken}, found {value[:100]!r}'
+            line = _line_of(section.name, key, text)
             raise _broken(path, text, line, message) from None
     return values
 
@@ -201,7 +224,7 @@ def _networks(value: str, _: str) -> tuple[str, ...]:
 
 def _macs(value: str, _: str) -> frozenset[str]:
     macs = value.lower().replace('-', ':').replace(',', ' ').split()
-    if not all(map(_MAC.fullmatch, macs)):
+    if not all(re.fullmatch(_MAC, mac) for mac in macs):
         raise ValueError('addresses such as 52:54:00:12:34:56')
     return frozenset(macs)
 

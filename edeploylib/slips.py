@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from edeploylib.term import OPERATORS, Call, Expression, Literal, Term
 
@@ -19,8 +18,8 @@ _ELSEWHERE = {
     'any': 'or',
     'all': 'and',
 }
-_LOOKS_LIKE_OPERATOR = re.compile(rf'\s*(?:{"|".join(OPERATORS)})\s*\(|\s*[<>=]')
-_LOOKS_LIKE_CALL = re.compile(r'([A-Za-z_]\w*)\(.*\)', re.DOTALL)
+_LOOKS_LIKE_OPERATOR = rf'\s*(?:{"|".join(OPERATORS)})\s*\(|\s*[<>=]'
+_LOOKS_LIKE_CALL = r'(?s:([A-Za-z_]\w*)\(.*\))'
 
 
 def slips(term: Term) -> list[str]:
@@ -35,12 +34,15 @@ def slips(term: Term) -> list[str]:
             if part.operator == 'range' and part.arguments[0] > part.arguments[1]:  # type: ignore[operator]
                 found.append('is a range that nothing is in')
             continue
-        call = _LOOKS_LIKE_CALL.fullmatch(part.text)
+        # Most texts have none of this, and need no regular expression.
+        if not any(sign in part.text for sign in '(<>='):
+            continue
+        call = re.fullmatch(_LOOKS_LIKE_CALL, part.text)
         if call:
             guess = _nearest(call[1])
             hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
             found.append(f'looks like a call of an unknown operator: {hint}')
-        elif _LOOKS_LIKE_OPERATOR.match(part.text):
+        elif re.match(_LOOKS_LIKE_OPERATOR, part.text):
             found.append('begins like a test, but is taken as a text')
     return [f'{term.text!r} {slip}' for slip in found]
 
@@ -56,6 +58,8 @@ def _parts(expression: Expression | None) -> Iterator[Expression]:
 
 
 def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
     known = {**{operator: operator for operator in OPERATORS}, **_ELSEWHERE}
     close = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return known[close[0]] if close else ''

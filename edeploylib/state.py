@@ -16,10 +16,10 @@ Quota = int | str
 
 ANY = '*'
 
-_NUMBER = re.compile(r'[0-9]{1,18}')
+_NUMBER = r'[0-9]{1,18}'
 # A name is a file's, and stands in a comment at the head of a script, where
 # ':' and '=' could make it name an encoding.
-_NAME = re.compile(r'(?!\.)[^/:=\x00-\x1f\x7f\ud800-\udfff]{1,80}')
+_LONGEST_NAME = 80
 
 
 class State:
@@ -126,7 +126,7 @@ class State:
 
 def _name(node: ast.expr, source: Source) -> ProfileName:
     name = source.value(node)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _is_name(name):
         source.fail('expected the name of a profile, a text that can be a file name', node)
     return ProfileName(name)
 
@@ -135,6 +135,14 @@ def _quota(node: ast.expr, source: Source) -> Quota:
     quota = source.value(node)
     if quota == ANY or (isinstance(quota, int) and not isinstance(quota, bool) and quota >= 0):
         return quota
-    if isinstance(quota, str) and _NUMBER.fullmatch(quota):
+    if isinstance(quota, str) and re.fullmatch(_NUMBER, quota):
         return int(quota)
     source.fail(f"expected a number of machines >= 0 or '*', found {quota!a:.60}", node)
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_NAME and text[0] != '.' and not any(map(_is_odd, text))
+
+
+def _is_odd(character: str) -> bool:
+    return character in '/:=\x7f' or character < ' ' or '\ud800' <= character <= '\udfff'

@@ -21,7 +21,7 @@ Number = Union[int, 'Decimal']
 
 _INTEGER = re.compile(r'[+-]?[0-9]{1,4000}')
 _DECIMAL = re.compile(r'[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?')
-_SIZE = re.compile(r'([+-]?[0-9]{1,30})(?:\.([0-9]{0,30}))?\s*(' + '|'.join(UNITS) + ')')
+_SIZE = r'([+-]?[0-9]{1,30})(?:\.([0-9]{0,30}))?\s*(' + '|'.join(UNITS) + ')'
 # A longer text is no measure of anything, and slow to convert.
 _LONGEST = 4000
 
@@ -43,7 +43,7 @@ def decimal(text: str) -> 'Number | None':
 
 def size(text: str) -> 'Number | None':
     """A ``decimal``, or one with a unit: ``256GiB`` is 256 * 1024**3."""
-    with_unit = _SIZE.fullmatch(text)
+    with_unit = re.fullmatch(_SIZE, text) if text.endswith('B') else None
     if not with_unit:
         return decimal(text)
     whole, fraction, unit = with_unit.groups(default='')

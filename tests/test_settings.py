@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from edeploylib.errors import EdeployError, MissingFile, SettingsError, StoreError, UnknownSection
-from edeploylib.settings import Settings
+from edeploylib.settings import Conf, Settings
 
 REQUIRED = 'CONFIGDIR = /c\nHWDIR = /h\nLOCKFILE = /l\n'
 
@@ -113,7 +113,7 @@ def test_all_sections_that_can_be_read(tmp_path: Path) -> None:
     """One that is broken is nobody else's fault."""
     path = tmp_path / 'edeploy.conf'
     path.write_text(f'[A]\n{REQUIRED}[B]\nMAXUPLOAD = x\n[C]\n{REQUIRED}MAXUPLOAD = 7\n')
-    assert {name: its.max_upload for name, its in Settings.all(str(path)).items()} == {
+    assert {name: its.max_upload for name, its in Conf.read(str(path)).sections.items()} == {
         'A': 1 << 24,
         'C': 7,
     }

@@ -1,6 +1,7 @@
 """The upload page, as a function from request to response."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,8 @@ def refused(response: Response, status: int) -> str:
     assert response.text.startswith('#!/bin/sh\n')
     done = subprocess.run(['sh', '-c', response.text], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, '')
-    return done.stderr
+    assert re.search(r'\n\(request [0-9a-f]{8}\)\n$', done.stderr)
+    return re.sub(r'\(request [0-9a-f]{8}\)\n$', '', done.stderr)
 
 
 def test_a_match_answers_with_the_script(post: Post, samples: Deployment) -> None:
@@ -251,7 +253,7 @@ def test_a_bug_gives_no_traceback(samples: Deployment, caplog: pytest.LogCapture
     assert (
         refused(request.get_response(application), 500) == "internal error, see the server's log\n"
     )
-    assert r'a bug\n\x1b[2Jfrom' in caplog.text
+    assert r'a bug\\n\\x1b[2Jfrom' in caplog.text
     assert '\x1b' not in caplog.text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, read, run, warn
 from edeploylib.inventory import Inventory
-from edeploylib.service import install, refusal_lines, report_failure, warnings_of
+from edeploylib.service import install, refusal_lines, report_failure
 from edeploylib.settings import DEFAULT_SECTION, Settings
 from edeploylib.store import FileStore
 
@@ -35,13 +35,12 @@ def _upload(options: argparse.Namespace) -> int:
     warn(*inventory.warnings)
     store = FileStore(settings)
     if options.failure is not None:
-        decision = report_failure(
-            inventory, options.failure, store, settings, 'the command line'
-        ).decision
-        print(f'# {decision.note}')
+        answer = report_failure(inventory, options.failure, store, settings, 'the command line')
+        warn(*answer.warnings)
+        print(f'# {answer.decision.note}')
         return MATCH
     answer = install(inventory, store, settings, 'the command line')
-    warn(*warnings_of(answer.decision))
+    warn(*answer.warnings)
     if answer.script is None:
         print(*refusal_lines(answer.decision, inventory), sep='\n', file=sys.stderr)
         return NO_MATCH

@@ -90,7 +90,7 @@ def _keep_owner(descriptor: int, path: str) -> None:
     except FileNotFoundError:
         _give_to_owner(descriptor, path)
         return
-    os.fchmod(descriptor, old.st_mode & 0o7777)
+    os.fchmod(descriptor, old.st_mode & 0o777)
     with suppress(PermissionError):
         os.fchown(descriptor, old.st_uid, old.st_gid)
 

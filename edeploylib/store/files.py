@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import logging
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -24,8 +23,6 @@ from edeploylib.store.lock import locked
 from edeploylib.store.texts import Texts
 
 T = TypeVar('T')
-
-_log = logging.getLogger('edeploylib')
 
 
 class FileStore:
@@ -165,15 +162,22 @@ def _recover(ledger: Ledger) -> None:
     for path, (base, text) in left.items():
         there = read(path)
         if there is None and not os.path.isdir(os.path.dirname(path)):
-            _log.warning('unwritten=%r kept=%r', path, 'its folder is gone')
+            _warn(path, 'its folder is gone')
         elif there == text:
             continue
         elif _digest(there) == base:
             texts[path] = text
         else:
-            _log.warning('unwritten=%r kept=%r', path, 'it was edited after a crash')
+            _warn(path, 'it was edited after a crash')
     write(texts)
     ledger.written()
+
+
+def _warn(path: str, why: str) -> None:
+    # Nearly no upload has this to tell, and a CGI program starts for each.
+    import logging
+
+    logging.getLogger('edeploylib').warning('event=unwritten file=%r kept=%r', path, why)
 
 
 def _digest(text: bytes | None) -> str | None:

@@ -1,0 +1,153 @@
+"""What all pages that machines post forms to do alike.
+
+Machines run what they get: whatever is not a 200 is a script that prints the
+reason and fails.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+from webob import Request, Response
+
+from edeploylib.errors import (
+    EdeployError,
+    EditedMeanwhile,
+    IdentityConflict,
+    InventoryError,
+    LockTimeout,
+    NotAllowed,
+    TooLarge,
+    UnclearEntry,
+    UnknownSection,
+    UploadError,
+    printable,
+)
+from edeploylib.settings import DEFAULT_SECTION, Conf, Settings, conf_path
+from edeploylib.store.cache import parsed
+from edeploylib.web.form import Body, Form, open_body, read_form, too_large
+from edeploylib.web.log import Call, Tell, to_logging
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+# Seconds after which it is worth asking again.
+RETRY_AFTER = 10
+
+# The first that an error is; what is not listed is the server's fault.
+STATUSES: tuple[tuple[type[EdeployError], int], ...] = (
+    (NotAllowed, 403),
+    (TooLarge, 413),
+    (UploadError, 400),
+    (InventoryError, 400),
+    (UnknownSection, 400),
+    (IdentityConflict, 409),
+    (UnclearEntry, 409),
+    (LockTimeout, 503),
+    (EditedMeanwhile, 503),
+    (EdeployError, 500),
+)
+
+Act = Callable[[Form, Settings, Call], Response]
+
+
+class Page:
+    """A WSGI application, for the settings file ``conf``.
+
+    ``act`` is called with the form of a POST that may come in; ``tell`` takes the log.
+    """
+
+    def __init__(self, act: Act, conf: str | None = None, tell: Tell = to_logging) -> None:
+        self._act = act
+        self._conf = conf
+        self._tell = tell
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: 'StartResponse'
+    ) -> Iterable[bytes]:
+        return self.respond(Request(environ))(environ, start_response)
+
+    def respond(self, request: Request) -> Response:
+        """The answer to a request; no exception leaves it."""
+        call = Call(request.remote_addr or '', self._tell)
+        body = open_body(request)
+        try:
+            return self._answer(request, body, call)
+        except EdeployError as error:
+            status = next(status for kind, status in STATUSES if isinstance(error, kind))
+            call.end('refused', 'WARNING', status=status, error=str(error))
+            return refusal(status, error.report(), call)
+        except Exception as bug:
+            from traceback import extract_tb
+
+            # What it says may be a client's text: a traceback would print it raw.
+            calls = [f'{one.filename}:{one.lineno}' for one in extract_tb(bug.__traceback__)]
+            call.end('bug', 'ERROR', status=500, bug=repr(bug), at=calls)
+            return refusal(500, "internal error, see the server's log", call)
+        finally:
+            body.drain()
+
+    def _answer(self, request: Request, body: Body, call: Call) -> Response:
+        if request.method != 'POST':
+            raise UploadError('No file passed to the CGI')
+        # Apache's SetEnv stands in the request's environment; no header of a client's does.
+        path = conf_path(self._conf or request.environ.get('EDEPLOY_CONF'))
+        conf = parsed(path, Conf.parse)
+        if conf is None:
+            raise Conf.missing(path)
+        # The section is known only from the body, so first for all of them.
+        sections = conf.value.sections
+        _check_door(call.address, request.content_length, sections.values())
+        most = max((settings.max_upload for settings in sections.values()), default=0)
+        form = read_form(request, body, most or Settings._field_defaults['max_upload'])
+        try:
+            settings = conf.value.section(form.text('section') or DEFAULT_SECTION)
+            _check_door(call.address, request.content_length, [settings])
+            call.know(section=settings.section)
+            return self._act(form, settings, call)
+        finally:
+            form.close()
+
+
+def _check_door(address: str, length: int | None, sections: Collection[Settings]) -> None:
+    """Refuse an address that may upload to none of the sections, and what is too large for all."""
+    if not sections:
+        return
+    if not any(_is_welcome(address, settings) for settings in sections):
+        raise NotAllowed(f'address {address!r} may not upload here')
+    most = max(settings.max_upload for settings in sections)
+    if (length or 0) > most:
+        raise too_large(most)
+
+
+def _is_welcome(address: str, settings: Settings) -> bool:
+    if not settings.allow:
+        return True
+    from edeploylib.address import within
+
+    return within(settings.allow)(address)
+
+
+def comment(text: str) -> Response:
+    """What there is to say where a machine is to run nothing."""
+    return script(f'# {printable(text)}\n')
+
+
+def script(text: str) -> Response:
+    return Response(text, content_type='text/x-python', charset='UTF-8')
+
+
+def refusal(status: int, reason: str, call: Call) -> Response:
+    """A script that prints the reason and fails."""
+    from shlex import quote
+
+    reasons = [*reason.split('\n'), f'(request {call.id})']
+    lines = ' \\\n    '.join(quote(printable(line)) for line in reasons)
+    answer = Response(
+        f"#!/bin/sh\nprintf '%s\\n' \\\n    {lines} >&2\nexit 1\n",
+        status=status,
+        content_type='text/x-shellscript',
+        charset='UTF-8',
+    )
+    if status == 503:
+        answer.retry_after = RETRY_AFTER
+    return answer
