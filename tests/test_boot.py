@@ -3,18 +3,15 @@
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import trees
 from conftest import CONFIG, ROOT
 from edeploylib.node import params
-
-sys.path.insert(0, str(ROOT / 'tools'))
-import trees
 from machine import free_port
 from trees import BuildError, Report, read_role
 

@@ -8,7 +8,6 @@ import gzip
 import os
 import shutil
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,12 +17,10 @@ from typing import NamedTuple
 
 import pytest
 
+import machine as emulated
 from conftest import ROOT
 from edeploylib.cmdb import Cmdb
 from edeploylib.state import State
-
-sys.path.insert(0, str(ROOT / 'tools'))
-import machine as emulated
 from machine import Built, Machine, Site
 
 pytestmark = pytest.mark.machines
