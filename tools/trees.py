@@ -14,6 +14,7 @@ A role has either ``from`` or ``sources``.
 """
 
 import configparser
+import fcntl
 import hashlib
 import os
 import re
@@ -334,39 +335,53 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def publish(role: Role, version: str, install: Path, again: bool = False) -> Path:
+def publish(
+    role: Role, version: str, install: Path, again: bool = False, packed: bool = True
+) -> Path:
     """Build ROLE of VERSION, and those that it is made from, unless they are there.
 
-    They are there as ``install/VERSION/ROLE/`` and ``install/VERSION/ROLE-VERSION.edeploy``
-    with its ``.sha256``. Raises BuildError if another ROLE of that VERSION is there, unless
-    it is to be built again.
+    They are there as ``install/VERSION/ROLE/`` and, if packed, as
+    ``install/VERSION/ROLE-VERSION.edeploy`` with its ``.sha256``. Raises BuildError if another
+    ROLE of that VERSION is there, unless it is to be built again.
     """
     check_name('version', version)
     parent = publish(role.parent, version, install, again) if role.parent else None
     folder = install / version
     folder.mkdir(parents=True, exist_ok=True)
     tree, mark = folder / role.name, folder / f'{role.name}.built'
-    if mark.is_file() and tree.is_dir():
-        if mark.read_text().strip() == role.fingerprint:
-            return tree
-        if not again:
-            raise BuildError(
-                f'{tree} was made from other files: choose another version, or give --again'
-            )
-    with scratch(folder, role.name) as work:
-        report = Report(folder / f'{role.name}.log', role.name)
-        new = work / role.name
-        build(role, new, report, parent)
-        archive = work / f'{role.name}-{version}.edeploy'
-        pack(new, archive, report)
-        mark.unlink(missing_ok=True)
-        if tree.exists():
-            tree.rename(work / 'old')
-        for path in (archive, Path(f'{archive}.sha256'), new):
-            path.rename(folder / path.name)
-        mark.write_text(f'{role.fingerprint}\n')
-        report.step(f'{tree} is there')
+    with _alone(folder):
+        if mark.is_file() and tree.is_dir():
+            if mark.read_text().strip() == role.fingerprint:
+                return tree
+            if not again:
+                raise BuildError(
+                    f'{tree} was made from other files: choose another version, or give --again'
+                )
+        with scratch(folder, role.name) as work:
+            report = Report(folder / f'{role.name}.log', role.name)
+            new = work / role.name
+            build(role, new, report, parent)
+            if packed:
+                pack(new, work / f'{role.name}-{version}.edeploy', report)
+            mark.unlink(missing_ok=True)
+            if tree.exists():
+                tree.rename(work / 'old')
+            for path in [*work.glob('*.edeploy*'), new]:
+                path.rename(folder / path.name)
+            mark.write_text(f'{role.fingerprint}\n')
+            report.step(f'{tree} is there')
     return tree
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Builds of one version wait for each other: they may share a role."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

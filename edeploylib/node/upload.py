@@ -101,4 +101,5 @@ def reason_of(body: str) -> str:
         return body
     # A backslash at the end of a line is a word of its own to shlex.
     lines = [word for word in words[2:] if word != '\n']
-    return '\n'.join(lines[: lines.index('>&2')] if '>&2' in lines else lines)
+    ends = [index for index, word in enumerate(lines) if word == '>&2']
+    return '\n'.join(lines[: ends[-1]] if ends else lines)
