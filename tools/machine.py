@@ -248,7 +248,7 @@ def _serve_files(folders: Sequence[Path], requests: list[str]) -> http.server.Th
 class Machine:
     """A machine with blank disks, which outlives its emulator: each boot is a QEMU of its own.
 
-    A reset within one QEMU makes what follows many times slower.
+    A reset within one QEMU makes what follows many times slower. Disks are sizes in GiB.
     """
 
     def __init__(
@@ -258,7 +258,7 @@ class Machine:
         *,
         number: int = 1,
         product: str = 'edeploy_vm',
-        disks: Sequence[str] = ('vda',),
+        disks: Sequence[int] = (4,),
         uefi: bool = False,
         cores: int = 2,
     ) -> None:
@@ -270,10 +270,10 @@ class Machine:
         self.mac = f'52:54:12:00:00:{number:02x}'
         self.uefi = uefi
         self.cores = cores
-        self.disks = [self.folder / f'{disk}.img' for disk in disks]
-        for disk in self.disks:
+        self.disks = [self.folder / f'{index}.img' for index in range(len(disks))]
+        for disk, size in zip(self.disks, disks, strict=True):
             with disk.open('wb') as file:
-                file.truncate(4 << 30)
+                file.truncate(size << 30)
         if uefi:
             shutil.copy(_OVMF / 'OVMF_VARS_4M.fd', self.folder / 'vars.fd')
 
@@ -281,6 +281,11 @@ class Machine:
     def is_blank(self) -> bool:
         """Whether nothing at all was written to its disks."""
         return not any(disk.stat().st_blocks for disk in self.disks)
+
+    @property
+    def boot_sector(self) -> bytes:
+        with self.disks[0].open('rb') as disk:
+            return disk.read(512)
 
     @contextlib.contextmanager
     def boot(self, parameters: str, heard: Heard = lambda line: None) -> Iterator['Console']:
