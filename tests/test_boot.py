@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 import trees
 from conftest import CONFIG, ROOT
-from edeploylib.node import params
-from machine import free_port
+from edeploylib.node import client, params
 from trees import BuildError, Report, read_role
+from webserver import MODULES, free_port, running
 
 BOOT = CONFIG / 'boot'
 Needs = Callable[[str, str], str]
@@ -57,6 +58,52 @@ def test_rsync_serves_a_tree_with_its_sample(tmp_path: Path, needs: Needs) -> No
     finally:
         daemon.terminate()
         daemon.wait()
+
+
+APACHE = """\
+ServerRoot {root}
+ServerName localhost
+PidFile {root}/httpd.pid
+Listen 127.0.0.1:{port}
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule alias_module {modules}/mod_alias.so
+{user}
+<Directory />
+    Require all denied
+</Directory>
+Include {root}/boot.conf
+"""
+
+
+def test_apache_serves_image_and_archives_and_no_more(needs: Needs) -> None:
+    """Not the trees beside the archives, which hold each system's secrets."""
+    apache = needs('apache2', 'apache2')
+    with tempfile.TemporaryDirectory() as scratch:
+        root, port = Path(scratch), free_port()
+        root.chmod(0o755)
+        for name in ('pxe/vmlinuz', 'pxe/initrd.log', 'install/a-1.edeploy', 'install/1/a-1.edeploy',
+                     'install/1/a-1.edeploy.sha256', 'install/1/a/etc/shadow'):  # fmt: skip
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(name)
+        sample = (BOOT / 'apache.conf').read_text()
+        (root / 'boot.conf').write_text(sample.replace('/var/lib/edeploy', scratch))
+        user = 'User nobody\nGroup nogroup' if os.geteuid() == 0 else ''
+        text = APACHE.format(root=root, port=port, modules=MODULES, user=user)
+        (root / 'httpd.conf').write_text(text)
+        command = [apache, '-D', 'FOREGROUND', '-f', str(root / 'httpd.conf')]
+        with running(command, [port], root / 'error.log'):
+            found = {
+                path: client.get(f'http://127.0.0.1:{port}{path}').status
+                for path in ('/pxe/vmlinuz', '//install/a-1.edeploy', '/install/1/a-1.edeploy',
+                             '/install/1/a-1.edeploy.sha256', '/pxe/initrd.log', '/pxe/',
+                             '/install/1/a/etc/shadow', '/install/1/')
+            }  # fmt: skip
+    assert [path for path, status in found.items() if status == 200] == [
+        '/pxe/vmlinuz', '//install/a-1.edeploy', '/install/1/a-1.edeploy',
+        '/install/1/a-1.edeploy.sha256',
+    ]  # fmt: skip
+    assert set(found.values()) <= {200, 403, 404}
 
 
 @pytest.mark.parametrize('name', ['boot.ipxe', 'pxelinux.cfg'])

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 import environment
+from webserver import free_port
 
 PACKAGES = (
     'cpio',
@@ -88,12 +89,6 @@ def build(cache: Path, roles: Sequence[str]) -> Built:
     if status:
         raise MachineError('the image could not be built: see above')
     return built
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(('127.0.0.1', 0))
-        return int(taken.getsockname()[1])
 
 
 class Site:
