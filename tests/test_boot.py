@@ -64,6 +64,7 @@ APACHE = """\
 ServerRoot {root}
 ServerName localhost
 PidFile {root}/httpd.pid
+ErrorLog {root}/error.log
 Listen 127.0.0.1:{port}
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
