@@ -26,6 +26,7 @@ from edeploylib.node.install import Machine, Places, guarded
 from edeploylib.node.log import Failure, Log, printable
 from edeploylib.node.network import Lease, Rule
 from edeploylib.web.upload import Application
+from webserver import free_port, running
 
 
 class Heard(NamedTuple):
@@ -215,6 +216,85 @@ def test_a_lease_becomes_an_address_a_route_and_name_servers() -> None:
 def test_a_lease_with_what_is_no_address_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(Failure, match='gave what is no address'):
         network.parse_lease('eth0', given)
+
+
+class Cards(NamedTuple):
+    """A /sys/class/net, the places of leases, and programs that stand for ip and udhcpc."""
+
+    root: Path
+    log: Log
+
+    def add(self, card: str, *, cable: bool = True, lease: str = '') -> None:
+        """``lease`` is the address that a DHCP server has for it; without, none answers."""
+        folder = self.root / 'net' / card
+        (folder / 'device').mkdir(parents=True)
+        (folder / 'type').write_text('1\n')
+        (folder / 'carrier').write_text(f'{int(cable)}\n')
+        (self.root / f'server-{card}').write_text(lease)
+
+    def bring_up(self, ip: str) -> list[str]:
+        rules = network.parse_rules(ip)
+        return network.bring_up(rules, self.log, self.root / 'net', self.root / 'run', self.root)
+
+    @property
+    def commands(self) -> list[str]:
+        return (self.root / 'commands').read_text().splitlines()
+
+
+UDHCPC = """\
+while [ $# -gt 0 ]; do [ "$1" = -i ] && card=$2; shift; done
+ip=$(cat {root}/server-$card)
+[ -n "$ip" ] || exec sleep 60
+printf 'ip=%s\\0subnet=255.255.255.0\\0dns=10.0.0.1\\0' "$ip" > {root}/run/lease-$card
+"""
+
+
+@pytest.fixture
+def cards(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> Cards:
+    for name, text in (('ip', f'echo "$@" >> {tmp_path}/commands\n'), ('busybox', UDHCPC)):
+        program = tmp_path / 'bin' / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\n{text.replace("{root}", str(tmp_path))}')
+        program.chmod(0o755)
+    (tmp_path / 'run').mkdir()
+    monkeypatch.setenv('PATH', f'{tmp_path}/bin:{os.environ["PATH"]}')
+    return Cards(tmp_path, heard.log)
+
+
+def test_a_card_without_cable_does_not_hold_up_the_others(cards: Cards) -> None:
+    cards.add('eth0', cable=False)
+    cards.add('eth1', lease='10.0.0.7')
+    assert cards.bring_up('other:dhcp') == ['eth1 10.0.0.7/24']
+    assert 'address replace 10.0.0.7/24 dev eth1' in cards.commands
+    assert (cards.root / 'resolv.conf').read_text() == 'nameserver 10.0.0.1\n'
+
+
+def test_fixed_and_given_addresses_go_together(cards: Cards) -> None:
+    cards.add('eth0')
+    cards.add('eth1', lease='10.0.0.7')
+    cards.add('eth2', lease='10.0.0.8')
+    found = cards.bring_up('eth0:192.168.1.2/16,eth1:dhcp,other:none')
+    assert found == ['eth0 192.168.1.2/16', 'eth1 10.0.0.7/24']
+    assert not any('eth2' in command for command in cards.commands)
+
+
+def test_a_machine_whose_cards_are_all_to_be_left_alone_is_told(cards: Cards) -> None:
+    cards.add('eth0')
+    with pytest.raises(Failure, match='the parameter IP leaves all cards alone: eth0'):
+        cards.bring_up('other:none')
+
+
+def test_a_network_without_an_answer_is_told_card_by_card(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cards.root / 'bin/busybox').write_text('#!/bin/sh\nexit 1\n')
+    cards.add('eth0')
+    cards.add('eth1', cable=False)
+    with pytest.raises(Failure) as failure:
+        cards.bring_up('other:dhcp')
+    assert str(failure.value) == (
+        'no card got an address by DHCP: eth0: no answer; eth1: no cable'
+    )
 
 
 # The console and the log
@@ -630,6 +710,49 @@ def test_a_server_that_is_away_is_given_up(target: Path, heard: Heard) -> None:
     assert waits == [2, 4, 8, 16]
 
 
+class Daemon(NamedTuple):
+    """An rsync daemon that serves a folder as install."""
+
+    folder: Path
+    url: str
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, needs: Callable[[str, str], str]) -> Iterator[Daemon]:
+    folder, port = tmp_path / 'trees', free_port()
+    folder.mkdir()
+    conf = tmp_path / 'rsyncd.conf'
+    ids = f'uid = {os.getuid()}\ngid = {os.getgid()}\n'
+    conf.write_text(f'{ids}use chroot = no\n[install]\npath = {folder}\n')
+    command = [needs('rsync', 'rsync'), '--daemon', '--no-detach', f'--config={conf}']
+    command += ['--address=127.0.0.1', f'--port={port}', f'--log-file={tmp_path}/rsyncd.log']
+    with running(command, [port], tmp_path / 'daemon.log'):
+        yield Daemon(folder, f'rsync://127.0.0.1:{port}/install')
+
+
+def test_a_tree_is_copied_by_rsync_as_it_is(daemon: Daemon, target: Path, heard: Heard) -> None:
+    tree(daemon.folder / 'D12/base')
+    roles.fetch_rsync(f'{daemon.url}/D12/base/', target, heard.log, no_sleep)
+    assert is_same(target)
+
+
+def test_a_tree_that_is_not_there_is_told(daemon: Daemon, target: Path, heard: Heard) -> None:
+    with pytest.raises(Failure) as failure:
+        roles.fetch_rsync(f'{daemon.url}/D12/none/', target, heard.log, no_sleep)
+    assert f'{daemon.url}/D12/none/ cannot be copied (rsync status 23):' in str(failure.value)
+    assert 'No such file or directory' in str(failure.value)
+
+
+def test_an_rsync_server_that_is_away_is_given_up(
+    target: Path, heard: Heard, needs: Callable[[str, str], str]
+) -> None:
+    needs('rsync', 'rsync')
+    waits: list[float] = []
+    with pytest.raises(Failure, match=r'rsync status 10\):\n(.*\n)*.*Connection refused'):
+        roles.fetch_rsync('rsync://127.0.0.1:9/install/', target, heard.log, waits.append)
+    assert waits == [2, 4, 8, 16]
+
+
 # What makes a system of it
 
 
@@ -670,6 +793,28 @@ def test_fstab_has_what_the_script_has_mounted(tmp_path: Path) -> None:
 def test_a_script_that_mounted_too_little_is_told(text: str, is_efi: bool, reason: str) -> None:
     with pytest.raises(Failure, match=reason):
         finish.check_target(Path('/chroot'), finish.parse_mounts(text), is_efi)
+
+
+def test_files_of_the_script_go_through_the_links_of_the_tree(
+    tmp_path: Path, target: Path, heard: Heard, needs: Callable[[str, str], str]
+) -> None:
+    """Systems have /lib as a link to /usr/lib: a file in it must not replace the link."""
+    needs('rsync', 'rsync')
+    (target / 'usr/lib').mkdir(parents=True)
+    (target / 'lib').symlink_to('usr/lib')
+    source = tmp_path / 'post_rsync'
+    (source / 'lib/systemd').mkdir(parents=True)
+    (source / 'lib/systemd/new').write_text('new')
+    (source / 'lib/systemd/new').chmod(0o600)
+    finish.copy_post_rsync(source, target, heard.log)
+    assert (target / 'lib').is_symlink()
+    assert (target / 'usr/lib/systemd/new').read_text() == 'new'
+    assert (target / 'usr/lib/systemd/new').stat().st_mode & 0o777 == 0o600
+
+
+def test_a_script_that_leaves_no_files_is_fine(tmp_path: Path, target: Path, heard: Heard) -> None:
+    finish.copy_post_rsync(tmp_path / 'none', target, heard.log)
+    assert list(target.iterdir()) == []
 
 
 def test_grub_goes_to_the_disk_or_where_uefi_looks() -> None:

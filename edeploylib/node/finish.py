@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -115,16 +116,10 @@ def conf(choice: Choice, params: Params) -> str:
 def write_conf(choice: Choice, params: Params, chroot: Path) -> None:
     write(chroot, 'var/lib/edeploy/conf', conf(choice, params))
     if choice.metadata_url:
-        source = f'datasource:\n  Ec2:\n    metadata_urls: [{json_text(choice.metadata_url)}]\n'
+        # YAML reads a text as JSON writes it.
+        source = f'datasource:\n  Ec2:\n    metadata_urls: [{json.dumps(choice.metadata_url)}]\n'
         listed = 'datasource_list: [Ec2]\n'
         write(chroot, 'etc/cloud/cloud.cfg.d/90-edeploy.cfg', listed + source)
-
-
-def json_text(text: str) -> str:
-    """A text in double quotes, as YAML and JSON have it."""
-    import json
-
-    return json.dumps(text)
 
 
 def write(chroot: Path, name: str, text: str) -> Path:
