@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import json
 import os
 import shlex
+import signal
 import subprocess
 import tarfile
 import threading
@@ -22,7 +24,7 @@ from hypothesis import strategies as st
 from conftest import INVENTORIES, ROOT, Deployment
 from edeploylib.inventory import Inventory
 from edeploylib.node import detect, finish, network, outcome, params, roles, upload
-from edeploylib.node.install import Machine, Places, guarded
+from edeploylib.node.install import Machine, Places, attempt, guarded
 from edeploylib.node.log import Failure, Log, printable
 from edeploylib.node.network import Lease, Rule
 from edeploylib.web.upload import Application
@@ -323,6 +325,22 @@ def test_a_failing_program_is_told_with_its_last_lines(heard: Heard) -> None:
 def test_a_program_that_is_not_there_is_a_failure(heard: Heard) -> None:
     with pytest.raises(Failure, match='no-such-program: No such file or directory'):
         heard.log.run(['no-such-program'])
+
+
+def test_a_program_that_leaves_one_behind_has_ended(heard: Heard) -> None:
+    """Though what runs in the background has its output open: a daemon of a configure script."""
+    status, last = heard.log.try_run(['sh', '-c', 'sleep 30 & echo $!; printf end'])
+    os.kill(int(last[0]), signal.SIGTERM)
+    assert (status, last[1]) == (0, 'end')
+
+
+def test_the_console_hears_of_a_program_that_takes_long(tmp_path: Path) -> None:
+    """It is told each minute, by a clock that runs fast here."""
+    ticks = itertools.count(step=25)
+    console = io.StringIO()
+    log = Log(tmp_path / 'log', console, clock=lambda: next(ticks))
+    log.run(['sh', '-c', 'for i in 1 2 3 4; do echo $i; sleep 0.02; done'])
+    assert 'sh has been running for 60 s' in console.getvalue()
 
 
 def test_a_verbose_console_hears_all(tmp_path: Path) -> None:
@@ -920,6 +938,21 @@ def test_a_configure_script_that_fails_gives_the_quota_back(
     machine.give_back()
     assert site.deployment.texts()['state'] == "[('vm', 1)]"
     assert 'the server knows of the failure' in heard.said
+
+
+def test_an_attempt_that_fails_says_why_once(
+    machine: Machine, heard: Heard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Here there is no card that is to be used; nothing was asked of the server."""
+    machine.params = machine.params._replace(ip=(Rule('other', 'none'),))
+    (machine.places.net / 'eth0/device').mkdir(parents=True)
+    (machine.places.net / 'eth0/type').write_text('1')
+    machine.name = ''
+    (tmp_path / 'ip').write_text('#!/bin/sh\n')
+    (tmp_path / 'ip').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    assert attempt(machine) != ''
+    assert heard.said.count('FAILED: ') == 1
 
 
 def test_a_machine_that_got_no_profile_has_nothing_to_give_back(

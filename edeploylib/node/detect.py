@@ -16,12 +16,20 @@ _MAC = re.compile('(?:[0-9a-f]{2}:){5}[0-9a-f]{2}')
 DETECTOR = (sys.executable, '-c', 'from hardware.detect import main; main()')
 
 
+# Seconds; it asks controllers and sensors, which may take minutes.
+PATIENCE = 900
+
+
 def detect(log: Log, command: Sequence[str] = DETECTOR) -> bytes:
     """The inventory as JSON; raises Failure if the detector fails or prints none."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE
+        )
     except OSError as error:
         raise Failure(f'{command[0]}: {error.strerror}') from None
+    except subprocess.TimeoutExpired:
+        raise Failure(f'hardware detection has not ended after {PATIENCE} s') from None
     said = done.stderr.decode(errors='replace').splitlines()
     for line in said:
         log.note(line)

@@ -29,6 +29,9 @@ class Places(NamedTuple):
     mounts: Path = Path('/proc/self/mounts')
     swaps: Path = Path('/proc/swaps')
     efi: Path = Path('/sys/firmware/efi')
+    net: Path = Path('/sys/class/net')
+    run: Path = Path('/run')
+    etc: Path = Path('/etc')
 
     @classmethod
     def below(cls, root: Path) -> Places:
@@ -52,11 +55,17 @@ class Machine:
 
     def install(self) -> None:
         """All of it; raises Failure."""
+        self.connect()
         self.detect()
         script = self.ask()
         choice = self.configure(script)
         self.fetch(choice)
         self.finish(choice)
+
+    def connect(self) -> None:
+        places = self.places
+        addresses = bring_up(self.params.ip, self.log, places.net, places.run, places.etc)
+        self.log.step(f'network: {", ".join(addresses)}')
 
     def detect(self) -> None:
         self.log.step('detecting the hardware')
@@ -164,31 +173,32 @@ def guarded(work: Callable[[], None], log: Log) -> str:
     return ''
 
 
+def attempt(machine: Machine) -> str:
+    """Install, and tell the server how it went; why it failed, '' if it did not."""
+    reason = guarded(machine.install, machine.log)
+    if reason:
+        machine.log.step(f'FAILED: {reason}')
+        guarded(machine.give_back, machine.log)
+    guarded(machine.upload_log, machine.log)
+    return reason
+
+
 def main(cmdline: Path = Path('/proc/cmdline')) -> None:
     """Install, and end as the kernel's command line says; it does not return on a machine."""
     text = cmdline.read_text(encoding='utf-8', errors='replace')
     places = Places()
     log = Log(places.log, verbose=params.is_verbose(text))
-    machines: list[Machine] = []
-
-    def work() -> None:
+    try:
         given = params.parse(text)
-        log.step(f'network: {", ".join(bring_up(given.ip, log))}')
-        machine = Machine(given, Server(given.upload_url, given.section, log), places, log)
-        machines.append(machine)
-        machine.install()
-
-    reason = guarded(work, log)
-    if reason:
-        log.step(f'FAILED: {reason}')
-        for machine in machines:
-            guarded(machine.give_back, log)
-    for machine in machines:
-        guarded(machine.upload_log, log)
-    if reason:
+    except Failure as failure:
+        log.step(f'FAILED: {failure}')
         outcome.end(params.on_failure(text), 'ONFAILURE', log)
+        return
+    server = Server(given.upload_url, given.section, log)
+    if attempt(Machine(given, server, places, log)):
+        outcome.end(given.onfailure, 'ONFAILURE', log)
     else:
-        outcome.end(machines[0].params.onsuccess, 'ONSUCCESS', log)
+        outcome.end(given.onsuccess, 'ONSUCCESS', log)
 
 
 if __name__ == '__main__':

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shlex
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TextIO
 
 # What of a failed program's output the console shows.
 _LAST = 20
+
+# Seconds after which the console hears that a program still runs, and between looks at it.
+_LONG, _TICK = 60, 0.5
 
 
 class Failure(Exception):
@@ -104,9 +109,33 @@ class Log:
         except OSError as error:
             return 127, [f'{words[0]}: {error.strerror}']
         with process:
-            assert process.stdout
-            for raw in process.stdout:
-                line = raw.decode(errors='replace').rstrip('\r\n')
+            for line in self._lines(process, words[0]):
                 last.append(line)
                 self.note(line)
         return process.returncode, list(last)
+
+    def _lines(self, process: subprocess.Popen[bytes], name: str) -> Iterator[str]:
+        """What a program prints, until it ends; the console hears of one that takes long.
+
+        What it leaves running in the background may keep its output open for ever.
+        """
+        assert process.stdout
+        rest, began, told = b'', self._clock(), 1
+        while True:
+            if select.select([process.stdout], [], [], _TICK)[0]:
+                data = os.read(process.stdout.fileno(), 1 << 16)
+                *lines, rest = (rest + data).split(b'\n')
+                yield from (_decoded(line) for line in lines)
+                if not data:
+                    break
+            elif process.poll() is not None:
+                break
+            if self._clock() - began > _LONG * told:
+                self.step(f'{name} has been running for {_LONG * told} s')
+                told += 1
+        if rest:
+            yield _decoded(rest)
+
+
+def _decoded(line: bytes) -> str:
+    return line.decode(errors='replace').rstrip('\r')

@@ -138,14 +138,8 @@ def resolv_conf(leases: Sequence[Lease]) -> str:
     return ''.join(f'{line}\n' for line in lines)
 
 
-def bring_up(
-    rules: Sequence[Rule],
-    log: Log,
-    net: Path = Path('/sys/class/net'),
-    run: Path = Path('/run'),
-    etc: Path = Path('/etc'),
-) -> list[str]:
-    """Bring the cards up as the rules say; the addresses, as ``eth0 10.0.2.15/24``.
+def bring_up(rules: Sequence[Rule], log: Log, net: Path, run: Path, etc: Path) -> list[str]:
+    """Bring the cards in ``net`` up as the rules say; the addresses, as ``eth0 10.0.2.15/24``.
 
     Raises Failure if not one card has an address in the end.
     """
