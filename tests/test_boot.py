@@ -337,6 +337,25 @@ def test_a_wrong_name_is_told_without_a_traceback(tmp_path: Path, arguments: lis
 # The image
 
 
+def test_modules_come_with_those_that_they_need() -> None:
+    """And a name that is chosen is a folder or a module, not the beginning of one."""
+    dependencies = (
+        'kernel/drivers/net/virtio_net.ko: kernel/drivers/virtio/virtio.ko kernel/net/core/failover.ko\n'
+        'kernel/drivers/virtio/virtio.ko:\n'
+        'kernel/net/core/failover.ko:\n'
+        'kernel/drivers/net/virtio_net_other.ko:\n'
+        'kernel/fs/ext4/ext4.ko: kernel/fs/mbcache.ko\n'
+        'kernel/fs/mbcache.ko:\n'
+        'kernel/fs/ext4x/a.ko:\n'
+        'kernel/sound/a.ko: kernel/fs/mbcache.ko\n'
+    )
+    chosen = ['drivers/net/virtio_net.ko', 'fs/ext4']
+    assert trees.modules_needed(dependencies, chosen) == [
+        'kernel/drivers/net/virtio_net.ko', 'kernel/drivers/virtio/virtio.ko',
+        'kernel/fs/ext4/ext4.ko', 'kernel/fs/mbcache.ko', 'kernel/net/core/failover.ko',
+    ]  # fmt: skip
+
+
 def test_the_machines_node_stands_in_a_list_for_the_detector(tmp_path: Path) -> None:
     """Debian 12's lshw prints it bare, later ones do not."""
     shim = (trees.ROLES / 'pxe.image/usr/local/bin/lshw').read_text()

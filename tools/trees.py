@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,7 @@ _TRACES = (
     'etc/hostname',
     'etc/resolv.conf',
     'etc/ssh/ssh_host_*',
+    'run/*',
     'tmp/*',
     'usr/sbin/policy-rc.d',
     'var/cache/apt/*.bin',
@@ -396,6 +397,15 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
         yield scratch
     finally:
         shutil.rmtree(scratch)
+
+
+def modules_needed(dependencies: str, chosen: Iterable[str]) -> list[str]:
+    """The paths in a modules.dep that stand below one of the chosen, and what they need."""
+    lines = (line.partition(':') for line in dependencies.splitlines())
+    needs = {name: rest.split() for name, _, rest in lines}
+    pattern = re.compile('|'.join(f'kernel/{re.escape(path)}(/|$|\\.)' for path in chosen))
+    found = {name for name in needs if pattern.match(name)}
+    return sorted(found.union(*(needs[name] for name in found)))
 
 
 def needs(*programs: str) -> None:
