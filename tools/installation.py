@@ -87,7 +87,7 @@ def _expect(console: Console, question: str, wanted: str) -> None:
 def _show_server(site: Site, told: Told) -> None:
     told.say('on the server:')
     for folder in (site.hw, site.logs):
-        for path in sorted(folder.iterdir()):
+        for path in sorted(folder.glob('[!.]*')):
             told.say(f'  {path.relative_to(site.root)}, {path.stat().st_size} bytes')
     for name in ('state', 'vm.cmdb'):
         told.say(f'  {name}:')

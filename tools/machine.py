@@ -7,6 +7,7 @@ boots over the network from its card's own iPXE, and sees the loopback as 10.0.2
 import contextlib
 import http.server
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ PACKAGES = (
 HOST = '10.0.2.2'
 
 _OVMF = Path('/usr/share/OVMF')
+_BOOT = environment.ROOT / 'config' / 'boot'
 
 # The upload page, a thread a request.
 _SERVICE = """
@@ -285,13 +287,15 @@ class Machine:
     @contextlib.contextmanager
     def boot(self, parameters: str, heard: Heard = lambda line: None) -> Iterator['Console']:
         """Turn it on; it boots its first disk if that is bootable, else over the network."""
-        url = f'http://{HOST}:{self.site.files_port}/{self.site.built.pxe.name}'
         tftp = self.folder / 'tftp'
         tftp.mkdir(exist_ok=True)
-        (tftp / 'boot.ipxe').write_text(
-            f'#!ipxe\nkernel {url}/vmlinuz initrd=initrd {parameters}\n'
-            f'initrd --name initrd {url}/initrd.pxe\nboot\n'
-        )
+        pxe = f'http://{HOST}:{self.site.files_port}/{self.site.built.pxe.name}'
+        script = (_BOOT / 'boot.ipxe').read_text()
+        for name, value in (('pxe', pxe), ('parameters', parameters)):
+            found = re.search(rf'(?m)^set {name} .*$', script)
+            assert found, f'{_BOOT}/boot.ipxe sets no {name}'
+            script = script.replace(found[0], f'set {name} {value}')
+        (tftp / 'boot.ipxe').write_text(script)
         process = subprocess.Popen(
             self._command(tftp),
             stdin=subprocess.PIPE,
