@@ -53,6 +53,13 @@ _TRACES = (
     'var/tmp/*',
 )
 
+# One time, by which initial RAM disks and passwords' ages are made; seal() has the tree's own.
+_SETTINGS = {
+    'DEBIAN_FRONTEND': 'noninteractive',
+    'LC_ALL': 'C.UTF-8',
+    'SOURCE_DATE_EPOCH': '946684800',
+}
+
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+-]*')
 
 
@@ -184,7 +191,7 @@ class Report:
         with self.log.open('a') as log:
             log.write(f'+ {" ".join(words)}\n')
             log.flush()
-            settings = {**os.environ, 'LC_ALL': 'C.UTF-8', 'DEBIAN_FRONTEND': 'noninteractive'}
+            settings = {**os.environ, **_SETTINGS}
             try:
                 done = subprocess.run(
                     words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings
@@ -227,10 +234,10 @@ def build(role: Role, tree: Path, report: Report, parent: Path | None = None) ->
 
 def in_tree(report: Report, tree: Path, *command: str) -> None:
     """Run a program in a tree; its mounts and its processes end with it."""
-    environment = ['HOME=/root', 'LC_ALL=C.UTF-8', 'DEBIAN_FRONTEND=noninteractive']
-    path = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin'
+    settings = {**_SETTINGS, 'HOME': '/root', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin'}
+    environment = [f'{name}={value}' for name, value in settings.items()]
     apart = ['unshare', '--mount', '--pid', '--fork', '--kill-child', f'--mount-proc={tree}/proc']
-    inside = ['env', '--ignore-environment', path, *environment, *command]
+    inside = ['env', '--ignore-environment', *environment, *command]
     report.run(*apart, 'chroot', tree, *inside)
 
 
