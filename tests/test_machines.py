@@ -211,8 +211,9 @@ def lvm(farm: Farm) -> Run:
 
 
 def unknown(farm: Farm) -> Run:
-    site = farm.site('unknown')
-    return refused(farm.machine(site, 'unknown', product='toaster'), ONFAILURE='reboot')
+    """It comes by pxelinux, the others by iPXE."""
+    machine = farm.machine(farm.site('unknown'), 'unknown', product='toaster', pxelinux=True)
+    return refused(machine, ONFAILURE='reboot')
 
 
 def exhausted(farm: Farm) -> Run:

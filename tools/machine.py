@@ -28,9 +28,11 @@ PACKAGES = (
     'ipxe-qemu',
     'mmdebstrap',
     'ovmf',
+    'pxelinux',
     'qemu-system-x86',
     'rsync',
     'seabios',
+    'syslinux-common',
     'zstd',
 )
 
@@ -38,6 +40,10 @@ PACKAGES = (
 HOST = '10.0.2.2'
 
 _OVMF = Path('/usr/share/OVMF')
+_PXELINUX = (
+    Path('/usr/lib/PXELINUX/pxelinux.0'),
+    Path('/usr/lib/syslinux/modules/bios/ldlinux.c32'),
+)
 _BOOT = environment.ROOT / 'config' / 'boot'
 
 # The upload page, a thread a request.
@@ -257,6 +263,7 @@ class Machine:
         product: str = 'edeploy_vm',
         disks: Sequence[int] = (4,),
         uefi: bool = False,
+        pxelinux: bool = False,
         cores: int = 2,
     ) -> None:
         self.site = site
@@ -266,6 +273,7 @@ class Machine:
         self.product = product
         self.mac = f'52:54:12:00:00:{number:02x}'
         self.uefi = uefi
+        self.pxelinux = pxelinux
         self.cores = cores
         self.disks = [self.folder / f'{index}.img' for index in range(len(disks))]
         for disk, size in zip(self.disks, disks, strict=True):
@@ -289,15 +297,12 @@ class Machine:
         """Turn it on; it boots its first disk if that is bootable, else over the network."""
         tftp = self.folder / 'tftp'
         tftp.mkdir(exist_ok=True)
-        pxe = f'http://{HOST}:{self.site.files_port}/{self.site.built.pxe.name}'
-        script = (_BOOT / 'boot.ipxe').read_text()
-        for name, value in (('pxe', pxe), ('parameters', parameters)):
-            found = re.search(rf'(?m)^set {name} .*$', script)
-            assert found, f'{_BOOT}/boot.ipxe sets no {name}'
-            script = script.replace(found[0], f'set {name} {value}')
-        (tftp / 'boot.ipxe').write_text(script)
+        if self.pxelinux:
+            bootfile = self._offer_pxelinux(tftp, parameters)
+        else:
+            bootfile = self._offer_ipxe(tftp, parameters)
         process = subprocess.Popen(
-            self._command(tftp),
+            self._command(tftp, bootfile),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -309,7 +314,28 @@ class Machine:
         finally:
             console.close()
 
-    def _command(self, tftp: Path) -> list[str]:
+    def _offer_ipxe(self, tftp: Path, parameters: str) -> str:
+        """What iPXE fetches by TFTP, from the sample; it goes on by HTTP."""
+        pxe = f'http://{HOST}:{self.site.files_port}/{self.site.built.pxe.name}'
+        script = (_BOOT / 'boot.ipxe').read_text()
+        for name, value in (('pxe', pxe), ('parameters', parameters)):
+            script = _replaced(rf'(?m)(?<=^set {name} ).*$', value, script)
+        (tftp / 'boot.ipxe').write_text(script)
+        return 'boot.ipxe'
+
+    def _offer_pxelinux(self, tftp: Path, parameters: str) -> str:
+        """What pxelinux fetches by TFTP, from the sample."""
+        script = (_BOOT / 'pxelinux.cfg').read_text()
+        (tftp / 'pxelinux.cfg').mkdir(exist_ok=True)
+        script = _replaced(r'(?<=APPEND ).*', parameters, script)
+        (tftp / 'pxelinux.cfg/default').write_text(script)
+        for path in _PXELINUX:
+            shutil.copy(path, tftp)
+        for name in ('vmlinuz', 'initrd.pxe'):
+            shutil.copy(self.site.built.pxe / name, tftp)
+        return 'pxelinux.0'
+
+    def _command(self, tftp: Path, bootfile: str) -> list[str]:
         words = '-accel tcg,thread=multi -machine pc -cpu max -m 1024 -no-reboot -nodefaults '
         words += '-display none -serial stdio -monitor none '
         words += f'-smp {self.cores} '
@@ -317,7 +343,7 @@ class Machine:
             f'-smbios type=1,manufacturer=edeploy,product={self.product},serial={self.serial} '
         )
         words += '-object rng-random,id=r0,filename=/dev/urandom -device virtio-rng-pci,rng=r0 '
-        words += f'-netdev user,id=n0,tftp={tftp},bootfile=/boot.ipxe '
+        words += f'-netdev user,id=n0,tftp={tftp},bootfile=/{bootfile} '
         words += f'-device virtio-net-pci,netdev=n0,mac={self.mac},bootindex=9 '
         for index, disk in enumerate(self.disks):
             words += (
@@ -329,6 +355,13 @@ class Machine:
             words += f'-drive if=pflash,format=raw,unit=0,readonly=on,file={code} '
             words += f'-drive if=pflash,format=raw,unit=1,file={self.folder}/vars.fd '
         return ['qemu-system-x86_64', *words.split()]
+
+
+def _replaced(pattern: str, value: str, text: str) -> str:
+    """A sample with the first match of a pattern replaced."""
+    found = re.search(pattern, text)
+    assert found, f'{pattern} is not in the sample'
+    return text[: found.start()] + value + text[found.end() :]
 
 
 class Console:
