@@ -6,6 +6,7 @@ workers = 2
 threads = 32
 # More than LOCKTIMEOUT.
 timeout = 120
+control_socket_disable = True
 logconfig_dict = {
     'version': 1,
     'disable_existing_loggers': False,

@@ -196,7 +196,10 @@ def _stands_alike(entries: Sequence[Entry], claim: Claim) -> bool:
 
 def includes(entry: Mapping[str, Value], wanted: Mapping[str, Value]) -> bool:
     """Whether all that is wanted stands in the entry, compared by text."""
-    return all(name in entry and _same(entry[name], value) for name, value in wanted.items())
+    # Most entries lack a name, which is seen at once.
+    return wanted.keys() <= entry.keys() and all(
+        _same(entry[name], value) for name, value in wanted.items()
+    )
 
 
 def _same(left: Value, right: Value) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from edeploylib.claims import Claim, Holders, canonical, find_holders, includes
-from edeploylib.errors import CmdbError, ModelError
+from edeploylib.errors import CmdbError, ModelError, collected, raise_all
 from edeploylib.generate import Entry, generate
 from edeploylib.inventory import Scalar
 from edeploylib.literal import Source, Value, decoded
@@ -16,7 +16,7 @@ from edeploylib.literal import Source, Value, decoded
 _WIDTH = 79
 
 # Characters, from which on a scan is worth more than its regular expressions.
-_LONG = 1 << 14
+_LONG = 1 << 12
 
 
 class NoEntry(NamedTuple):
@@ -53,7 +53,11 @@ class Cmdb:
 
     @classmethod
     def parse(cls, text: str | bytes, origin: str = '<cmdb>') -> 'Cmdb':
-        """Read a CMDB file; raises CmdbError with the place of the mistake."""
+        """Read a CMDB file.
+
+        Raises CmdbError with the place of the first mistake, and with those in
+        other entries as its ``others``.
+        """
         text = decoded(text, origin, CmdbError)
         if len(text) > _LONG:
             from edeploylib.plain import plain_dicts
@@ -64,18 +68,22 @@ class Cmdb:
         source = Source(text, origin, CmdbError)
         entries: list[Entry] = []
         spans: list[tuple[int, int]] | None = []
-        for part in _summands(source.root):
+        mistakes: list[CmdbError] = []
+        for part in summands(source.root):
             if isinstance(part, ast.Call):
-                entries += _generated(part, source)
+                with collected(mistakes, CmdbError):
+                    entries += _generated(part, source)
                 spans = None
                 continue
             for node in source.elements(part, 'entries'):
-                if not isinstance(node, ast.Dict):
-                    source.value(node)
-                    source.fail('expected an entry, a dict', node)
-                entries.append(source.mapping(node))
-                if spans is not None:
-                    spans.append(source.span(node))
+                with collected(mistakes, CmdbError):
+                    if not isinstance(node, ast.Dict):
+                        source.value(node)
+                        source.fail('expected an entry, a dict', node)
+                    entries.append(source.mapping(node))
+                    if spans is not None:
+                        spans.append(source.span(node))
+        raise_all(mistakes)
         return cls(source.text, tuple(entries), None if spans is None else tuple(spans))
 
     @classmethod
@@ -136,7 +144,7 @@ class Cmdb:
         return [
             name
             for name, value in entry.items()
-            if name != 'used' and not any(other.get(name) == value for other in others)
+            if name != 'used' and value not in [other.get(name) for other in others]
         ]
 
     def give(self, index: int, variables: Mapping[str, Scalar]) -> 'Cmdb':
@@ -188,7 +196,7 @@ class Cmdb:
         return f'<Cmdb of {len(self.entries)} entries>'
 
 
-def _summands(root: ast.expr) -> list[ast.expr]:
+def summands(root: ast.expr) -> list[ast.expr]:
     """file "+" file, from left to right."""
     parts = []
     waiting = [root]

@@ -18,8 +18,12 @@ Python catch it as well::
     ├── UnknownSection (LookupError)      no such deployment in the settings
     ├── UnknownProfile (LookupError)      the state does not list it
     ├── UnknownVariable (LookupError)     the spec does not capture it
+    ├── UnknownUser (LookupError)         the system has no such user
     ├── IdentityConflict (LookupError)    the keys name two machines
     ├── UnclearEntry (LookupError)        edits have left unclear what a machine holds
+    ├── UnknownMachine (LookupError)      the ledger has none of that name
+    │   └── SeveralMachines               it has more than one
+    ├── NotPossible (ValueError)          what an operator asks for cannot be
     ├── SearchLimitExceeded (RuntimeError)
     └── StoreError (OSError)              a file cannot be read or written
         ├── MissingFile (FileNotFoundError)
@@ -27,7 +31,9 @@ Python catch it as well::
         └── LockTimeout (TimeoutError)
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 
 class Place(NamedTuple):
@@ -77,6 +83,25 @@ class EdeployError(Exception):
         hint = f'hint: {self.hint}' if self.hint else ''
         others = [other.report() for other in self.others]
         return '\n'.join(part for part in (str(self), excerpt, hint, *others) if part)
+
+
+Kind = TypeVar('Kind', bound=EdeployError)
+
+
+@contextmanager
+def collected(mistakes: list[Kind], kind: type[Kind]) -> Iterator[None]:
+    """Put an error of the block to the others, and go on behind the block."""
+    try:
+        yield
+    except kind as mistake:
+        mistakes.append(mistake)
+
+
+def raise_all(mistakes: Sequence[EdeployError]) -> None:
+    """Raise the first, if there is any, with the rest as its ``others``."""
+    if mistakes:
+        mistakes[0].others = tuple(mistakes[1:])
+        raise mistakes[0]
 
 
 class FormatError(EdeployError, ValueError):
@@ -135,11 +160,27 @@ class UnknownVariable(EdeployError, LookupError):
     pass
 
 
+class UnknownUser(EdeployError, LookupError):
+    pass
+
+
 class IdentityConflict(EdeployError, LookupError):
     pass
 
 
 class UnclearEntry(EdeployError, LookupError):
+    pass
+
+
+class UnknownMachine(EdeployError, LookupError):
+    pass
+
+
+class SeveralMachines(UnknownMachine):
+    pass
+
+
+class NotPossible(EdeployError, ValueError):
     pass
 
 

@@ -12,6 +12,9 @@ from edeploylib.spec import Rule
 from edeploylib.term import Call, Literal, Term
 from edeploylib.units import decimal
 
+# No real inventory has so many categories or properties, and comparing takes long.
+_MOST_NAMES = 1000
+
 
 def hints(
     rule: Rule, differing: Iterable[tuple[Term, str]], inventory: Inventory
@@ -48,6 +51,8 @@ def _unknown_names(rule: Rule, inventory: Inventory) -> Iterable[str]:
 
 def _close(text: str, there: Iterable[str]) -> str:
     lower = {name.lower(): name for name in there}
+    if len(lower) > _MOST_NAMES:
+        return ''
     close = get_close_matches(text.lower(), lower, n=1, cutoff=0.6)
     return f': did you mean {lower[close[0]]!r}?' if close else ''
 
@@ -93,7 +98,7 @@ def _outside(cidr: str, text: str) -> Iterable[str]:
     wider = near
     while address not in wider:
         wider = wider.supernet()
-    if near.prefixlen - wider.prefixlen <= 8:
+    if near.prefixlen - wider.prefixlen <= 4:
         yield f'{text!r} is just outside of {cidr}: {wider} has both'
 
 

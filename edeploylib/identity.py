@@ -1,9 +1,9 @@
 """Which machine is this?  By what it keeps, whatever it boots."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from edeploylib.errors import IdentityConflict
+from edeploylib.errors import IdentityConflict, printable
 from edeploylib.inventory import Inventory
 
 # The order is that of their weight.
@@ -114,8 +114,9 @@ def identify(keys: Iterable[Key], known: Iterable[Machine]) -> Identity:
     merged and nothing is guessed.
     """
     keys = tuple(keys)
-    wanted = frozenset(keys)
-    owners = {key: machine for machine in known for key in machine.keys & wanted}
+    known = tuple(known)
+    # In the order of the keys, so that what is told is always the same.
+    owners = {key: machine for key in keys for machine in known if key in machine.keys}
     strong = {owner.id: owner for key, owner in owners.items() if key.kind in STRONG}
     anyone = {owner.id: owner for owner in owners.values()}
 
@@ -159,10 +160,39 @@ def _conflict(
         message = f'these keys are of {len(anyone)} machines: {clashes}{new}'
     else:
         message = f'this is another machine with a known address: {clashes}{new}'
-    return IdentityConflict(
-        message,
-        hint='an adapter that goes from box to box belongs in the setting IGNOREMACS',
-    )
+    return IdentityConflict(message, hint='\n'.join(_ways_out(keys, owners, anyone)))
+
+
+def _ways_out(
+    keys: tuple[Key, ...], owners: dict[Key, Machine], anyone: dict[int, Machine]
+) -> Iterator[str]:
+    """The commands that decide, each with the case in which it is right."""
+    yield 'say what has happened:'
+    strong = {owner.id: owner for key, owner in owners.items() if key.kind in STRONG}
+    given = {key.kind for key in keys if key.kind in STRONG}
+    for machine in (strong or anyone).values():
+        theirs = [key for key, owner in owners.items() if owner.id != machine.id]
+        if strong:
+            # Strong keys of its own suffice: the MACs of others move to it.
+            parts = [key for key in theirs if key.kind in STRONG]
+            others = ' '.join(str(id) for id in anyone if id != machine.id)
+            yield f'  it is {machine}, with parts of others: {_forgetting(parts)}'
+            yield f'  it is {machine}, known twice: edeployctl release --forget {others}'
+        else:
+            former = sorted(key for key in machine.keys if key.kind in given)
+            board = ' with another board' if former else ''
+            yield f'  it is {machine}{board}: {_forgetting([*former, *theirs])}'
+    if not strong:
+        yield f'  it is new, with cards from elsewhere: {_forgetting(owners)}'
+        yield '  an adapter goes from box to box: add it to IGNOREMACS in edeploy.conf'
+
+
+def _forgetting(keys: Iterable[Key]) -> str:
+    from shlex import quote
+
+    values = [quote(printable(key.value)) for key in keys]
+    end = '-- ' if any(value.startswith('-') for value in values) else ''
+    return f'edeployctl forget-key {end}{" ".join(values)}'
 
 
 def _is_junk(value: str) -> bool:

@@ -31,7 +31,7 @@ class Inventory:
     ``warnings`` holds a line for each fact that was left out.
     """
 
-    __slots__ = ('facts', 'memo', 'warnings')
+    __slots__ = ('_digest', 'facts', 'memo', 'warnings')
 
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
@@ -42,6 +42,7 @@ class Inventory:
         self.facts = facts
         self.warnings = warnings
         self.memo = None
+        self._digest = ''
 
     @classmethod
     def parse(cls, text: str | bytes, origin: str = '<inventory>') -> 'Inventory':
@@ -105,8 +106,10 @@ class Inventory:
     @property
     def digest(self) -> str:
         """SHA-256 of the facts, whatever their order."""
-        texts = sorted(repr((*fact[:3], str(fact[3]))) for fact in self.facts)
-        return hashlib.sha256('\n'.join(texts).encode()).hexdigest()
+        if not self._digest:
+            texts = sorted(repr((*fact[:3], str(fact[3]))) for fact in self.facts)
+            self._digest = hashlib.sha256('\n'.join(texts).encode()).hexdigest()
+        return self._digest
 
     def render(self) -> str:
         """The inventory as a ``.hw`` file: a fact a line, warnings as comments."""

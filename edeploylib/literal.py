@@ -12,6 +12,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import NoReturn
 
 from edeploylib.errors import FormatError, Place
@@ -20,6 +21,7 @@ from edeploylib.errors import FormatError, Place
 _LINE_END = re.compile(r'\r\n|\r|\n')
 _BLANK = re.compile(r'[ \t\f\r\n]*')
 _COMMENT = re.compile(r'#[^\r\n]*')
+_FILTERS = Lock()
 # Well under the interpreter's limit for turning an integer into text.
 _LARGEST_INT = 1 << 4096
 
@@ -183,7 +185,8 @@ class Source:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Without Python's warnings of what is odd in a text but means something."""
-    with warnings.catch_warnings():
+    # The filters are one for all threads.
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield
 

@@ -146,7 +146,7 @@ def select(inventory: Inventory, world: World, ignored_macs: Iterable[str] = ())
             spec=world.spec(profile),
             variables={**found.variables, **entry},
             refusals=tuple(refusals),
-            changes=_changes(world, state, held, new, cmdb),
+            changes=changes_of(world, state, held, new, cmdb),
             contradictions=contradictions,
         )
     return Decision(inventory.sysname, identity, refusals=tuple(refusals))
@@ -172,16 +172,18 @@ def fail(
         )
     if not held.holds_unit:
         return decision._replace(note=f'ignored: the failure of {profile!r} is known already')
-    state = world.state()
+    changes, note = failed(held, world.state())
+    return decision._replace(profile=held.profile, changes=changes, note=note)
+
+
+def failed(held: Assignment, state: State) -> tuple[Changes, str]:
+    """What the failure of a profile that a machine holds a unit of changes, in words too."""
     given_back = state.give_back(held.profile) if held.profile in state.quotas else state
-    return decision._replace(
-        profile=held.profile,
-        changes=Changes(
-            state=given_back if given_back is not state else None,
-            assignment=held._replace(status=FAILED),
-        ),
-        note=f'the failure of {profile!r} is noted, '
-        f'{"there is no quota to give back" if given_back is state else "its quota given back"}',
+    is_same = given_back is state
+    quota = 'there is no quota to give back' if is_same else 'its quota given back'
+    return (
+        Changes(None if is_same else given_back, assignment=held._replace(status=FAILED)),
+        f'the failure of {held.profile!r} is noted, {quota}',
     )
 
 
@@ -193,7 +195,9 @@ def identify_machine(
     return identify(keys, world.machines(keys))
 
 
-class _Taken(NamedTuple):
+class Taken(NamedTuple):
+    """What a profile gives a machine, with the CMDB as it is then."""
+
     match: Match
     cmdb: Cmdb | None
     entry: Entry
@@ -203,7 +207,7 @@ class _Taken(NamedTuple):
 
 def _take(
     inventory: Inventory, profile: ProfileName, machine: int, world: World
-) -> _Taken | Refusal:
+) -> Taken | Refusal:
     """What the profile would give the machine, or why it cannot take it.
 
     A missing or broken spec stops the selection with that error, as does a
@@ -225,24 +229,49 @@ def _take(
         held = len(list(world.claims(profile)))
         gone = (f'{profile}: its CMDB is gone, of which {held} machines hold entries',)
         assignment = Assignment(machine, profile, INSTALLING)
-        return _Taken(found, None, {}, assignment, gone if held else ())
-    claims = _claims(world, profile)
+        return Taken(found, None, {}, assignment, gone if held else ())
+    claims = claims_of(world, profile)
     holders = cmdb.holders(claims.values())
+    check_clear(machine, profile, holders)
+    index = cmdb.find(found.variables, found.keys, machine, holders)
+    if isinstance(index, NoEntry):
+        return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
+    return given(machine, profile, found, cmdb, index, claims, holders)
+
+
+def check_clear(machine: int, profile: ProfileName, holders: Holders) -> None:
+    """Raises UnclearEntry if it is not known which entry of a CMDB a machine holds."""
     unclear = [index for index, machines in holders.doubtful.items() if machine in machines]
     if unclear:
+        from shlex import quote
+
         # Not a no, which would let the next profile have the machine.
         raise UnclearEntry(
             f'profile {profile!r}: its CMDB has been edited so that it is unclear which of the '
             f'entries {unclear} (counted from 0) machine {machine} holds',
-            hint='leave the entry something that no other has, such as its host name',
+            hint='leave the entry something that no other has, such as its host name; or decide: '
+            f'edeployctl reassign {machine} {quote(profile)} --entry {unclear[0]}, or '
+            f'edeployctl release {machine}',
         )
-    index = cmdb.find(found.variables, found.keys, machine, holders)
-    if isinstance(index, NoEntry):
-        return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
+
+
+def given(
+    machine: int,
+    profile: ProfileName,
+    found: Match,
+    cmdb: Cmdb,
+    index: int,
+    claims: Mapping[int, Claim],
+    holders: Holders,
+) -> Taken:
+    """What a machine has once it is given the entry at an index.
+
+    Its former entry in the CMDB is released, if that is another.
+    """
     after = cmdb.give(index, found.variables)
     before = cmdb.entries[index]
     former = holders.index_of(machine)
-    if former == index:
+    if former == index or (former is None and machine in holders.doubtful.get(index, ())):
         # With what the operator has edited since, which a release is to keep.
         before = cmdb.release(index, claims[machine]).entries[index]
     elif former is not None:
@@ -252,7 +281,7 @@ def _take(
     claim = Claim.of(machine, before, entry, index, cmdb.own(index, {**before, **entry}))
     assignment = Assignment(machine, profile, INSTALLING, claim)
     contradictions = tuple(_contradictions(profile, claims, holders))
-    return _Taken(found, after, entry, assignment, contradictions)
+    return Taken(found, after, entry, assignment, contradictions)
 
 
 def _contradictions(
@@ -269,7 +298,7 @@ def _contradictions(
         yield f'{profile}: entry {index} may be that of machine {whose}'
 
 
-def _claims(world: World, profile: ProfileName) -> dict[int, Claim]:
+def claims_of(world: World, profile: ProfileName) -> dict[int, Claim]:
     """What is held of a profile's CMDB, by machine.
 
     A profile that was renamed has its entries still.
@@ -278,7 +307,7 @@ def _claims(world: World, profile: ProfileName) -> dict[int, Claim]:
     return {claim.machine: claim for claim in theirs}
 
 
-def _changes(
+def changes_of(
     world: World,
     state: State,
     held: Assignment | None,
@@ -314,7 +343,7 @@ def _released(world: World, held: Assignment) -> tuple[ProfileName, Cmdb] | None
         return None
     listed = world.state().quotas
     for profile in [held.profile] if held.profile in listed else [held.profile, *listed]:
-        claims = _claims(world, profile)
+        claims = claims_of(world, profile)
         cmdb = world.cmdb(profile)
         index = cmdb.holders(claims.values()).index_of(held.machine) if cmdb else None
         if cmdb is not None and index is not None:

@@ -55,13 +55,17 @@ def report_failure(
 
 
 def _with_warnings(answer: Answer, more: Iterable[str] = ()) -> Answer:
-    decision = answer.decision
-    specs = [decision.spec, *(refusal.spec for refusal in decision.refusals)]
-    slips = [warning for spec in specs if spec is not None for warning in spec.warnings]
+    return answer._replace(warnings=(*warnings_of(answer.decision), *more))
+
+
+def warnings_of(decision: Decision) -> list[str]:
+    """Addresses that moved, edits that do not fit the ledger, slips in specs."""
     moves = [
         f'{key} is of this machine now, no longer of {one}' for key, one in decision.identity.moved
     ]
-    return answer._replace(warnings=(*moves, *decision.contradictions, *slips, *more))
+    specs = [decision.spec, *(refusal.spec for refusal in decision.refusals)]
+    slips = [warning for spec in specs if spec is not None for warning in spec.warnings]
+    return [*moves, *decision.contradictions, *slips]
 
 
 def _registered(inventory: Inventory, settings: Settings) -> str:
@@ -75,8 +79,25 @@ def _registered(inventory: Inventory, settings: Settings) -> str:
     return register(inventory.sysname, macs)
 
 
-def refusal_lines(decision: Decision, inventory: Inventory, most: int = _LINES) -> list[str]:
-    """Why no profile took a machine: for each, in the order of the state, with the explanation."""
+Reasons = dict[str, list[str]]
+
+
+def reasons_of(decision: Decision, inventory: Inventory) -> Reasons:
+    """Why each profile did not take a machine; after the reason, what explains it."""
+    return {one.profile: [one.reason, *_explained(one, inventory)] for one in decision.refusals}
+
+
+def refusal_lines(
+    decision: Decision,
+    inventory: Inventory,
+    reasons: Reasons | None = None,
+    most: int = _LINES,
+) -> list[str]:
+    """Why no profile took a machine: for each, in the order of the state, with the explanation.
+
+    ``reasons`` are those of ``reasons_of``, where the caller has them already.
+    """
+    reasons = reasons_of(decision, inventory) if reasons is None else reasons
     lines = [f'no profile can take {decision.name}:']
     if not decision.refusals:
         return [*lines, '  the state lists no profile']
@@ -85,19 +106,18 @@ def refusal_lines(decision: Decision, inventory: Inventory, most: int = _LINES) 
     for refusal in decision.refusals[: most - 2]:
         lines.append(f'  {refusal}')
         if share:
-            lines += (f'    {line}' for line in reasons_of(refusal, inventory)[1 : share + 1])
+            lines += (f'    {line}' for line in reasons[refusal.profile][1 : share + 1])
     left = len(decision.refusals) - (most - 2)
     return [*lines, f'  and {left} more profiles'] if left > 0 else lines
 
 
-def reasons_of(refusal: Refusal, inventory: Inventory) -> list[str]:
-    """Why a profile did not take a machine; after the reason, what explains it."""
+def _explained(refusal: Refusal, inventory: Inventory) -> list[str]:
     if refusal.spec is None:
-        return [refusal.reason]
+        return []
     # Most uploads need none, and a CGI program starts for each.
     from edeploylib.explain import explain
 
-    return [refusal.reason, *explain(refusal.spec, inventory).lines()]
+    return explain(refusal.spec, inventory).lines()
 
 
 def _committed(

@@ -8,7 +8,14 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from edeploylib.address import network
-from edeploylib.errors import MissingFile, Place, SettingsError, StoreError, UnknownSection
+from edeploylib.errors import (
+    MissingFile,
+    Place,
+    SettingsError,
+    StoreError,
+    UnknownSection,
+    raise_all,
+)
 from edeploylib.units import size
 
 DEFAULT_PATH = '/etc/edeploy.conf'
@@ -39,8 +46,9 @@ class Settings(NamedTuple):
     def load(cls, path: str | None = None, section: str = DEFAULT_SECTION) -> 'Settings':
         """Read one section of the file that is named, or else by EDEPLOY_CONF.
 
-        Raises SettingsError with the line of a bad value or an unknown key,
-        UnknownSection, and MissingFile or StoreError for the file itself.
+        Raises SettingsError with the line of a bad value or an unknown key (and
+        with those of the other mistakes as its ``others``), UnknownSection, and
+        MissingFile or StoreError for the file itself.
         """
         return Conf.read(path).section(section)
 
@@ -53,15 +61,16 @@ def conf_path(path: str | None = None) -> str:
 class Conf:
     """A settings file, with all its sections.
 
-    ``sections`` has those that can be read, by name.
+    ``names`` are those of its sections, ``sections`` has those that can be read.
     """
 
     def __init__(self, text: str, path: str) -> None:
         self._path = path
         self._text = text
         self._parser = _parser(text, path)
+        self.names = self._parser.sections()
         self.sections: dict[str, Settings] = {}
-        for section in self._parser.sections():
+        for section in self.names:
             with suppress(SettingsError):
                 self.sections[section] = self._read(section)
 
@@ -109,18 +118,24 @@ class Conf:
             raise UnknownSection(
                 f'unknown section {section[:60]!r}, expected {expected}', place=place
             )
-        values = _values(self._parser[section], self._text, self._path)
+        values, mistakes = _values(self._parser[section], self._text, self._path)
+        given = self._parser[section]
         for name in ('configdir', 'hwdir', 'lockfile'):
-            if not values.get(name):
-                raise SettingsError(f'expected {name.upper()} in section [{section}]', place=place)
+            if not given.get(name):
+                message = f'expected {name.upper()} in section [{section}]'
+                mistakes.append(SettingsError(message, place=place))
         if not values.pop('usepxemngr', False):
             values['pxemngr_url'] = ''
-        elif not values.get('pxemngr_url'):
-            raise SettingsError(
-                f'expected PXEMNGRURL in section [{section}] with USEPXEMNGR', place=place
-            )
+        elif not given.get('pxemngrurl'):
+            message = f'expected PXEMNGRURL in section [{section}] with USEPXEMNGR'
+            mistakes.append(SettingsError(message, place=place))
+        raise_all(mistakes)
         values['ledger'] = values.get('ledger') or os.path.join(values['hwdir'], 'ledger.sqlite')
         return Settings(section=section, **values)
+
+    def place(self, section: str, key: str) -> Place:
+        """Where a section sets a key; the file alone if it does not."""
+        return Place(self._path, _line_of(section, key, self._text))
 
 
 def _parser(text: str, path: str) -> configparser.ConfigParser:
@@ -142,20 +157,25 @@ def _parser(text: str, path: str) -> configparser.ConfigParser:
     return parser
 
 
-def _values(section: configparser.SectionProxy, text: str, path: str) -> dict[str, Any]:
+def _values(
+    section: configparser.SectionProxy, text: str, path: str
+) -> tuple[dict[str, Any], list[SettingsError]]:
     values: dict[str, Any] = {}
+    mistakes: list[SettingsError] = []
     for key, value in section.items():
         if key not in _SETTINGS:
             message = f'unknown setting {key.upper()}, expected one of {_names()}'
-            raise _broken(path, text, _line_of(section.name, key, text), message)
+            line = _line_of(section.name, key, text)
+            mistakes.append(_broken(path, text, line, message))
+            continue
         name, read = _SETTINGS[key]
         try:
             values[name] = read(value, path)
         except ValueError as broken:
             message = f'{key.upper()}: expected {broken}, found {value[:100]!r}'
             line = _line_of(section.name, key, text)
-            raise _broken(path, text, line, message) from None
-    return values
+            mistakes.append(_broken(path, text, line, message))
+    return values, mistakes
 
 
 def _line_of(section: str, key: str, text: str) -> int:

@@ -24,15 +24,30 @@ _LOOKS_LIKE_CALL = r'(?s:([A-Za-z_]\w*)\(.*\))'
 
 def slips(term: Term) -> list[str]:
     """Each slip in a sentence that begins with the term."""
+    return [f'{term.text!r} {sentence}' for _, sentence in kinds_of_slips(term)]
+
+
+def kinds_of_slips(term: Term) -> list[tuple[str, str]]:
+    """Each slip: its kind, and what the term is or does."""
     found = []
     if term.variable is not None and term.variable != term.variable.strip():
-        found.append(f'is a variable with blanks around its name {term.variable!r}')
+        found.append(
+            (
+                'blank-in-variable',
+                f'is a variable with blanks around its name {term.variable!r}',
+            )
+        )
     if term.variable is not None and re.search(r'[<>()]', term.variable):
-        found.append(f"is a variable with the name {term.variable!r}: did you forget an '='?")
+        found.append(
+            (
+                'forgotten-equals',
+                f"is a variable with the name {term.variable!r}: did you forget an '='?",
+            )
+        )
     for part in _parts(term.expression):
         if isinstance(part, Call):
             if part.operator == 'range' and part.arguments[0] > part.arguments[1]:  # type: ignore[operator]
-                found.append('is a range that nothing is in')
+                found.append(('empty-range', 'is a range that nothing is in'))
             continue
         # Most texts have none of this, and need no regular expression.
         if not any(sign in part.text for sign in '(<>='):
@@ -41,10 +56,10 @@ def slips(term: Term) -> list[str]:
         if call:
             guess = _nearest(call[1])
             hint = f'did you mean {guess}?' if guess else 'it is taken as a text'
-            found.append(f'looks like a call of an unknown operator: {hint}')
+            found.append(('unknown-operator', f'looks like a call of an unknown operator: {hint}'))
         elif re.match(_LOOKS_LIKE_OPERATOR, part.text):
-            found.append('begins like a test, but is taken as a text')
-    return [f'{term.text!r} {slip}' for slip in found]
+            found.append(('test-as-text', 'begins like a test, but is taken as a text'))
+    return found
 
 
 def _parts(expression: Expression | None) -> Iterator[Expression]:

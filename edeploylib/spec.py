@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from edeploylib.errors import Place, SpecError
+from edeploylib.errors import Place, SpecError, collected, raise_all
 from edeploylib.literal import Source, shown
 from edeploylib.slips import slips
 from edeploylib.term import OPERATORS as OPERATORS
@@ -56,23 +56,18 @@ class Spec:
         warnings: list[str] = []
         mistakes: list[SpecError] = []
         for node in source.elements(source.root, 'rules'):
-            try:
+            with collected(mistakes, SpecError):
                 terms = [
                     (parse_term(source.value(element), source.place(element)), element)
                     for element in _elements(node, source)
                 ]
-            except SpecError as mistake:
-                mistakes.append(mistake)
-                continue
-            rules.append(Rule(*(term for term, _ in terms)))
-            warnings += (
-                f'{source.place(element)}: {slip}'
-                for term, element in terms
-                for slip in slips(term)
-            )
-        if mistakes:
-            mistakes[0].others = tuple(mistakes[1:])
-            raise mistakes[0]
+                rules.append(Rule(*(term for term, _ in terms)))
+                warnings += (
+                    f'{source.place(element)}: {slip}'
+                    for term, element in terms
+                    for slip in slips(term)
+                )
+        raise_all(mistakes)
         return cls(tuple(rules), tuple(warnings), origin)
 
     @classmethod

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NewType
 
-from edeploylib.errors import StateError, UnknownProfile
+from edeploylib.errors import StateError, UnknownProfile, collected, raise_all
 from edeploylib.literal import Source
 
 ProfileName = NewType('ProfileName', str)
@@ -50,18 +50,25 @@ class State:
 
     @classmethod
     def parse(cls, text: str | bytes, origin: str = '<state>') -> 'State':
-        """Read a state file; raises StateError with the place of the mistake."""
+        """Read a state file.
+
+        Raises StateError with the place of the first mistake, and with those of
+        other profiles as its ``others``.
+        """
         source = Source(text, origin, StateError)
         quotas: dict[ProfileName, Quota] = {}
         spans: dict[ProfileName, tuple[int, int]] = {}
+        mistakes: list[StateError] = []
         for node in source.elements(source.root, 'profiles'):
-            if not isinstance(node, ast.Tuple | ast.List) or len(node.elts) != 2:
-                source.fail("expected a profile and its quota, such as ('vm', 4)", node)
-            name = _name(node.elts[0], source)
-            if name in quotas:
-                source.fail(f'expected each profile once, found {name!r} again', node)
-            quotas[name] = _quota(node.elts[1], source)
-            spans[name] = source.span(node.elts[1])
+            with collected(mistakes, StateError):
+                if not isinstance(node, ast.Tuple | ast.List) or len(node.elts) != 2:
+                    source.fail("expected a profile and its quota, such as ('vm', 4)", node)
+                name = _name(node.elts[0], source)
+                if name in quotas:
+                    source.fail(f'expected each profile once, found {name!r} again', node)
+                quotas[name] = _quota(node.elts[1], source)
+                spans[name] = source.span(node.elts[1])
+        raise_all(mistakes)
         return cls(source.text, quotas, spans, origin)
 
     @classmethod

@@ -152,8 +152,8 @@ def _split(text: str, *, nested: bool) -> list[str]:
             depth += 1
         elif nested and character == ')':
             depth -= 1
-        at_start = character in ',(' if nested else character == ','
-        at_start = at_start or (character.isspace() and text[start:offset].isspace())
+        opens = character in ',(' if nested else character == ','
+        at_start = opens or (at_start and character.isspace())
         offset += 1
     return [*arguments, text[start:]]
 

@@ -98,10 +98,15 @@ def empty(tmp_path: Path) -> Deployment:
 @pytest.fixture
 def samples(empty: Deployment) -> Deployment:
     """The samples of config/."""
-    for path in CONFIG.iterdir():
-        if path.is_file():
-            shutil.copy(path, empty.config)
+    for path in profile_files():
+        shutil.copy(path, empty.config)
     return empty
+
+
+def profile_files() -> list[Path]:
+    """The state of config/ and the files of its profiles."""
+    kinds = ('.specs', '.configure', '.cmdb')
+    return [path for path in CONFIG.iterdir() if path.name == 'state' or path.suffix in kinds]
 
 
 @pytest.fixture

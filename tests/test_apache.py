@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import webserver
-from conftest import CONFIG, INVENTORIES, Deployment
+from conftest import CONFIG, INVENTORIES, Deployment, profile_files
 from edeploylib.inventory import Inventory
 
 Needs = Callable[[str, str], str]
@@ -69,10 +69,9 @@ def site(request: pytest.FixtureRequest, needs: Needs, installed: Path) -> Itera
     for folder in (root, deployment.config, deployment.hw, root / 'logs', root / 'health'):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o777)
-    for path in CONFIG.iterdir():
-        if path.name == 'state' or path.suffix in ('.specs', '.configure', '.cmdb'):
-            shutil.copy(path, deployment.config)
-            (deployment.config / path.name).chmod(0o666)
+    for path in profile_files():
+        shutil.copy(path, deployment.config)
+        (deployment.config / path.name).chmod(0o666)
     deployment.configure(HEALTHDIR=str(root / 'health'))
     try:
         if request.param == 'gunicorn':
@@ -130,7 +129,7 @@ def test_refusals_and_failures(site: Site, tmp_path: Path) -> None:
     site.deployment.conf.write_text('broken')
     status, body = site.upload(f'file=@{rack}')
     assert (status, body[:10]) == (500, '#!/bin/sh\n')
-    id = re.search(r'\(request ([0-9a-f]{8})\)', body)
+    id = re.search(r'\(request=([0-9a-f]{8})\)', body)
     assert id and site.told(f'request={id[1]}', 'status=500', 'expected a [section] first')
     assert 'Traceback' not in body + site.log.read_text()
 
@@ -173,9 +172,8 @@ def test_what_apache_cannot_run_is_told_by_a_script_too(needs: Needs, kind: str)
     """Machines run what they get, and not an HTML page."""
     apache, curl = needs('apache2', 'apache2'), needs('curl', 'curl')
     root = Path(tempfile.mkdtemp(prefix='edeploy-broken-'))
-    (root / 'bin').mkdir()
-    for path in (root, root / 'bin'):
-        path.chmod(0o777)
+    subprocess.run(['/usr/bin/python3', '-m', 'venv', '--without-pip', root], check=True)
+    root.chmod(0o777)
     for name in ('bin/upload.py', 'edeploy.wsgi'):
         (root / name).write_text('#!/nonexistent\nraise ImportError\n')
         (root / name).chmod(0o755)

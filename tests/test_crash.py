@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from conftest import Deployment
 from edeploylib.cmdb import Cmdb
 from edeploylib.errors import EdeployError
 from edeploylib.inventory import Inventory
+from edeploylib.release import release
 from edeploylib.service import install, report_failure
 from edeploylib.state import State
 from test_store import VM, machine
@@ -132,14 +134,20 @@ def each_point(
     strike: Callable[[object], None],
     expected: set[int],
     before: Callable[[Deployment], object] = lambda deployment: None,
+    left: Callable[[Deployment], object] = lambda deployment: None,
 ) -> int:
     """Strike at each operation of a work in turn; after each, all is as before it or after it."""
+    deployment = fresh()
+    before(deployment)
+    kept = deployment.root.with_name(f'{deployment.root.name}-before')
+    shutil.copytree(deployment.root, kept)
     for target in itertools.count(1):
-        deployment = fresh()
-        before(deployment)
+        shutil.rmtree(deployment.root)
+        shutil.copytree(kept, deployment.root)
         status = strikes(partial(work, deployment), strike, target)
         if status == 10:
             return target - 1
+        left(deployment)
         assert status in expected, f'operation {target} ended with {status}'
         # The next request succeeds and repairs; so does the same one again.
         other = upload(deployment, 3)
@@ -165,6 +173,28 @@ def test_a_kill_at_any_operation_of_a_failure_report(fresh: Callable[[], Deploym
         return report_failure(machine(1), 'vm', deployment.store, deployment.settings)
 
     points = each_point(fresh, report, killed, {9}, lambda deployment: upload(deployment, 1))
+    assert points > 60
+
+
+def test_a_kill_at_any_operation_of_a_release(fresh: Callable[[], Deployment]) -> None:
+    """All of the machines are released and forgotten, or none is."""
+
+    def two(deployment: Deployment) -> None:
+        upload(deployment, 1)
+        upload(deployment, 2)
+
+    def both(deployment: Deployment) -> None:
+        with deployment.store.transaction() as desk:
+            desk.rule(release([1, 2], desk, forget=True))
+
+    def all_or_none(deployment: Deployment) -> None:
+        with deployment.store.transaction() as desk:
+            there = [desk.machine(id) for id in (1, 2)]
+        hosts = check(deployment)
+        assert len(hosts) == (2 if all(there) else 0)
+        assert any(there) == all(there)
+
+    points = each_point(fresh, both, killed, {9}, two, all_or_none)
     assert points > 60
 
 

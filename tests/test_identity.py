@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +63,49 @@ def test_a_conflict_is_refused_with_machines_and_keys(keys, known, message: str)
     with pytest.raises(IdentityConflict) as refused:
         identify(keys, known)
     assert str(refused.value).startswith(message)
-    assert 'IGNOREMACS' in refused.value.report()
+    assert 'edeployctl forget-key ' in refused.value.report()
+    assert ('IGNOREMACS' in refused.value.report()) == (U1 not in keys)
+
+
+def commands(conflict: IdentityConflict) -> list[tuple[str, list[str]]]:
+    """What is offered: in which case, and the words of the command."""
+    lines = [line.strip() for line in conflict.hint.split('\n')[1:]]
+    offered = [line.partition(': edeployctl ') for line in lines if 'IGNOREMACS' not in line]
+    return [(case, shlex.split(command)) for case, _, command in offered]
+
+
+def obeyed(command: list[str], known: list[Machine]) -> list[Machine]:
+    if command[:2] == ['release', '--forget']:
+        return [machine for machine in known if str(machine.id) not in command[2:]]
+    assert command[0] == 'forget-key'
+    return [
+        machine._replace(
+            keys=frozenset(key for key in machine.keys if key.value not in command[1:])
+        )
+        for machine in known
+    ]
+
+
+def check_ways_out(keys: list[Key], known: list[Machine], conflict: IdentityConflict) -> None:
+    ways = commands(conflict)
+    assert len(ways) >= 2
+    for case, command in ways:
+        after = obeyed(command, known)
+        found = identify(keys, [machine for machine in after if machine.keys & set(keys)])
+        expected = None if 'new' in case else int(case.split()[3])
+        assert (found.machine.id if found.machine else None) == expected, case
+
+
+def test_a_hostile_serial_cannot_leave_its_quotes() -> None:
+    evil = Key('serial', "HP/x'; reboot\n  it is safe: reboot; $(reboot)")
+    with pytest.raises(IdentityConflict) as refused:
+        identify((S2, M1), [Machine(1, 'one', frozenset({evil, M1}))])
+    (_, command), *_ = commands(refused.value)
+    assert command == ['forget-key', evil.value.replace('\n', '\ufffd')]
+    dash = Key('serial', '-x/1')
+    with pytest.raises(IdentityConflict) as refused:
+        identify((S2, M1), [Machine(1, 'one', frozenset({dash, M1}))])
+    assert commands(refused.value)[0][1] == ['forget-key', '--', '-x/1']
 
 
 def facts(uuid: str = '', serial: str = '', *macs: str) -> Inventory:
@@ -105,6 +149,7 @@ keys = st.sampled_from([U1, U2, S1, S2, M1, M2, M3, D1])
 
 @given(st.lists(keys, unique=True, min_size=1), st.lists(st.sets(keys), max_size=4))
 def test_a_machine_is_found_among_those_that_share_a_key_or_refused(given_, sets) -> None:
+    """And each of the commands that a refusal offers decides as it says."""
     owned: set[Key] = set()
     known = []
     for number, ours in enumerate(sets, 1):
@@ -113,8 +158,9 @@ def test_a_machine_is_found_among_those_that_share_a_key_or_refused(given_, sets
     sharing = [machine for machine in known if machine.keys & set(given_)]
     try:
         found = identify(given_, known)
-    except IdentityConflict:
+    except IdentityConflict as conflict:
         assert sharing
+        check_ways_out(given_, known, conflict)
         return
     assert (found.machine is None) == (not sharing)
     mine = found.machine.keys if found.machine else frozenset()

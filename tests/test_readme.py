@@ -45,6 +45,7 @@ def test_the_examples_of_the_library() -> None:
 
 def test_the_examples_of_the_command_line(tmp_path: Path) -> None:
     for name in re.findall(r'   :name: (\S+)', README):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(named(name))
     shown = re.findall(r'code-block:: console\n\n((?:    .*\n)+)', README)
     assert shown

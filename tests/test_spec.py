@@ -159,6 +159,7 @@ def test_calls_nested_beyond_reason_are_refused() -> None:
         ('ge(1.5KiB)', Call('ge', (1536,))),
         ('ge(256 GiB)', Call('ge', (256 * 1024**3,))),
         ('in("a,b", "c d")', Call('in', ('a,b', 'c d'))),
+        ('in(8, "a,b",  "c,d")', Call('in', ('8', 'a,b', 'c,d'))),
         ("in(it's, 5\")", Call('in', ("it's", '5"'))),
         ('in(a(b), c)', Call('in', ('a(b)', 'c'))),
         ('in(" a ", b)', Call('in', (' a ', 'b'))),

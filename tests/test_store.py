@@ -1,5 +1,6 @@
 """What a machine is given, on both stores: who holds what, and what the files say after."""
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -579,7 +580,7 @@ def test_an_edit_in_the_moment_of_the_commit_is_not_lost(empty: Deployment) -> N
     with empty.store.transaction() as world:
         decision = select(machine(1), world)
         empty.write(state="[('vm', 100)]")
-        with pytest.raises(EditedMeanwhile, match='state was edited while an upload was'):
+        with pytest.raises(EditedMeanwhile, match='state was edited while this was'):
             world.commit(decision)
     assert empty.texts()['state'] == "[('vm', 100)]"
     answer = install(machine(1), empty.store, empty.settings)
@@ -813,3 +814,14 @@ def test_who_gets_a_lock_file_that_was_deleted_takes_the_new_one(tmp_path: Path)
         path.unlink()
     waiting.join()
     assert excluded == [True]
+
+
+def test_a_lock_names_its_holder_only_while_that_holds_it(samples: Deployment) -> None:
+    """Who waits for somebody else is not told of one that has gone."""
+    samples.configure(LOCKTIMEOUT='0.1')
+    with samples.store.transaction('10.0.0.9'):
+        pass
+    with open(samples.root / 'lock') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LockTimeout, match='held by another$'), samples.store.transaction():
+            pass

@@ -18,11 +18,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from conftest import Deployment
 from edeploylib.cmdb import Cmdb
-from edeploylib.errors import LockTimeout, StoreError, UnclearEntry
+from edeploylib.errors import EdeployError, LockTimeout, StoreError, UnclearEntry
 from edeploylib.inventory import Inventory
+from edeploylib.reassign import Wish, reassign
+from edeploylib.release import Ruling, fail, installed, release
 from edeploylib.service import install, report_failure
 from edeploylib.state import State
-from edeploylib.store import FileStore, MemoryStore
+from edeploylib.store import FileStore, MemoryStore, Store
+from edeploylib.store.protocol import Transaction
 from test_store import VM, machine
 
 MACHINES = 1000
@@ -282,12 +285,41 @@ class SideBySide(RuleBasedStateMachine):
         assert self.files.texts() == texts
 
     @rule(number=machines, profile=st.sampled_from(['vm', 'big']))
-    def fail(self, number: int, profile: str) -> None:
+    def report(self, number: int, profile: str) -> None:
         self.both(
             lambda store: (
                 report_failure(machine(number), profile, store, self.files.settings).decision.note
             )
         )
+
+    @rule(id=st.integers(1, 6), forget=st.booleans())
+    def operator_releases(self, id: int, forget: bool) -> None:
+        self.operate(lambda desk: release([id], desk, forget))
+
+    @rule(id=st.integers(1, 6), decide=st.sampled_from([fail, installed]))
+    def operator_notes(self, id: int, decide: Callable[..., Ruling]) -> None:
+        self.operate(lambda desk: decide(id, desk))
+
+    @rule(id=st.integers(1, 6), profile=st.sampled_from(['vm', 'big']), place=st.integers(0, 3))
+    def operator_reassigns(self, id: int, profile: str, place: int) -> None:
+        def to(desk: Transaction) -> Ruling:
+            known = desk.machine(id)
+            number = int(known.name[len('SERIAL')]) if known else 0
+            return reassign(id, profile, machine(number), desk, wish=Wish(place))
+
+        self.operate(to)
+
+    def operate(self, ruling_of: Callable[[Transaction], Ruling]) -> None:
+        def ask(store: Store) -> object:
+            try:
+                with store.transaction() as desk:
+                    ruling = ruling_of(desk)
+                    desk.rule(ruling)
+            except EdeployError as refused:
+                return str(refused)
+            return ruling.steps
+
+        self.both(ask)
 
     @rule(number=machines)
     def die(self, number: int) -> None:

@@ -43,8 +43,8 @@ def refused(response: Response, status: int) -> str:
     assert response.text.startswith('#!/bin/sh\n')
     done = subprocess.run(['sh', '-c', response.text], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, '')
-    assert re.search(r'\n\(request [0-9a-f]{8}\)\n$', done.stderr)
-    return re.sub(r'\(request [0-9a-f]{8}\)\n$', '', done.stderr)
+    assert re.search(r'\n\(request=[0-9a-f]{8}\)\n$', done.stderr)
+    return re.sub(r'\(request=[0-9a-f]{8}\)\n$', '', done.stderr)
 
 
 def test_a_match_answers_with_the_script(post: Post, samples: Deployment) -> None:
@@ -218,7 +218,9 @@ def test_broken_settings_are_told(post: Post, samples: Deployment, conf, reason:
 def test_an_identity_conflict_names_both(post: Post) -> None:
     post()
     other = VM.replace(b'3f0c2a41', b'ffffff41')
-    assert "mac '52:54:00:88:17:3c' is of machine 1" in refused(post(other), 409)
+    answer = refused(post(other), 409)
+    assert "mac '52:54:00:88:17:3c' is of machine 1" in answer
+    assert 'it is new, with cards from elsewhere: edeployctl forget-key 52:54:00' in answer
 
 
 def test_a_lock_not_had_in_time_is_worth_a_retry(post: Post, samples: Deployment) -> None:
@@ -233,12 +235,29 @@ def test_a_door_that_is_shut(post: Post, samples: Deployment) -> None:
     samples.configure(ALLOW='192.168.0.0/16, fd00::/8')
     assert refused(post(), 403) == "address '10.0.0.7' may not upload here\n"
     assert post(address='192.168.1.1').status_int == 200
+    assert post(address='::ffff:192.168.1.1').status_int == 200
+    assert post(address='::ffff:10.0.0.7').status_int == 403
+    assert post(address='fd00::7').status_int == 200
     assert post(address='').status_int == 403
+
+
+@pytest.mark.parametrize('slip', ['LOCKTIMEOUT = five', 'LOCKTIMOUT = 5', 'MAXUPLOAD = 1 Mib'])
+@pytest.mark.parametrize('other', ['ALLOW = 192.168.0.0/16', 'MAXUPLOAD = 100'])
+def test_what_another_section_says_hides_no_mistake(
+    post: Post, samples: Deployment, slip: str, other: str
+) -> None:
+    """A section that is broken is told with its line, and the others serve on."""
+    good = samples.conf.read_text()
+    samples.conf.write_text(f'{good}{slip}\n{good.replace("SERVER", "LAB")}{other}\n')
+    assert refused(post(), 500).startswith(f'{samples.conf}:6: ')
+    assert post(section='LAB').status_int in (403, 413)
+    assert post(section='LAB', address='192.168.0.1').status_int in (200, 413)
 
 
 def test_what_is_too_large(post: Post, samples: Deployment) -> None:
     samples.configure(MAXUPLOAD='0.5 kB')
-    assert refused(post(), 413) == 'expected an upload of at most 500 bytes\n'
+    found = r'expected an upload of at most 500 bytes \(MAXUPLOAD\), found [0-9]+\n'
+    assert re.fullmatch(found, refused(post(), 413))
 
 
 def test_a_bug_gives_no_traceback(samples: Deployment, caplog: pytest.LogCaptureFixture) -> None:

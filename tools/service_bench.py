@@ -6,8 +6,11 @@ other; the clients share the machine's cores with the server.
 
 import http.client
 import json
+import os
+import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -132,21 +135,85 @@ def deployment(root: Path, entries: int) -> Path:
     return conf
 
 
-def memory_of(server: webserver.Server) -> float:
-    """The resident memory of all that a server has started, in MB."""
-    total = 0
+def family_of(server: webserver.Server) -> list[int]:
+    """A server's process and all that it has started."""
     family = {server.process.pid}
-    stats = [path.read_text() for path in Path('/proc').glob('[0-9]*/stat') if path.exists()]
+    parents = {
+        int(path.parent.name): int(stat_of(path)[1]) for path in Path('/proc').glob('[0-9]*/stat')
+    }
     for _ in range(3):
-        family |= {
-            int(one.split()[0]) for one in stats if int(one.split(') ')[1].split()[1]) in family
-        }
-    for pid in family:
-        status = Path(f'/proc/{pid}/status').read_text()
-        total += next(
-            int(line.split()[1]) for line in status.splitlines() if line.startswith('VmRSS')
-        )
-    return total / 1000
+        family |= {pid for pid, parent in parents.items() if parent in family}
+    return sorted(family)
+
+
+def stat_of(path: Path) -> list[str]:
+    """The fields of a process from its state on."""
+    try:
+        return path.read_text().rpartition(') ')[2].split()
+    except OSError:  # it has ended
+        return ['0'] * 50
+
+
+def memory_of(server: webserver.Server) -> float:
+    """The resident memory of all of a server's processes, in MB."""
+    pages = sum(int(stat_of(Path(f'/proc/{pid}/stat'))[21]) for pid in family_of(server))
+    return pages * resource.getpagesize() / 1e6
+
+
+def cpu_of(server: webserver.Server) -> float:
+    """The seconds of CPU time of a server's processes, those that have ended included."""
+    stats = [stat_of(Path(f'/proc/{pid}/stat')) for pid in family_of(server)]
+    return sum(int(time) for stat in stats for time in stat[11:15]) / os.sysconf('SC_CLK_TCK')
+
+
+_EMPTY = """\
+from wsgiref.handlers import CGIHandler
+from webob import Request, Response
+
+def application(environ, start_response):
+    request = Request(environ)
+    return Response('ok', content_type='text/plain', charset='UTF-8')(environ, start_response)
+
+CGIHandler().run(application)
+"""
+
+
+def programs(home: Path, root: Path, conf: Path, runs: int = 21) -> dict[str, float]:
+    """The CPU seconds of a CGI program: an empty one, an upload, and a test of addresses."""
+    empty = root / 'empty.py'
+    empty.write_text(_EMPTY)
+    (root / 'body').write_bytes(body_of(1))
+    config = root / 'config'
+    address = _SPEC.replace("'$serial'", "'$serial=not(network(10.0.0.0/8))'")
+    address = address.replace("'$mac'", "'$mac=not(network(10.0.0.0/8))'")
+    times: dict[str, list[float]] = {'empty': [], 'upload': [], 'address': []}
+    for _ in range(runs):
+        for name, its in times.items():
+            (config / 'node.specs').write_text(address if name == 'address' else _SPEC)
+            program = empty if name == 'empty' else home / 'bin/upload.py'
+            command = [str(home / 'bin/python'), str(program)]
+            its.append(_cpu_of_program(command, root / 'body', conf))
+    return {name: statistics.median(its) for name, its in times.items()}
+
+
+def _cpu_of_program(command: Sequence[str], body: Path, conf: Path) -> float:
+    environ = {
+        **os.environ,
+        'GATEWAY_INTERFACE': 'CGI/1.1',
+        'REQUEST_METHOD': 'POST',
+        'CONTENT_TYPE': 'multipart/form-data; boundary=B',
+        'CONTENT_LENGTH': str(body.stat().st_size),
+        'SERVER_NAME': 'localhost',
+        'SERVER_PORT': '80',
+        'SERVER_PROTOCOL': 'HTTP/1.1',
+        'EDEPLOY_CONF': str(conf),
+    }
+    pipes = {'stdin': body.open('rb'), 'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
+    with pipes['stdin']:
+        process = subprocess.Popen(command, env=environ, **pipes)
+        used = os.wait4(process.pid, 0)[2]
+    process.returncode = 0  # waited for already
+    return used.ru_utime + used.ru_stime
 
 
 def run(progress: Progress) -> dict[str, Any]:
@@ -169,11 +236,17 @@ def run(progress: Progress) -> dict[str, Any]:
                 deployment(root, STORM)
                 known = list(map(body_of, range(64)))
                 load(servers['wsgi'].url, known, 8, 64)
+                progress('CGI programs')
+                cgi = programs(home, root, conf)
                 for clients in CONCURRENCY:
                     for kind, server in servers.items():
                         progress(f'{kind}: {clients} clients')
+                        spent = cpu_of(server)
                         figures = load(server.url, known, clients, MANY)
-                        rows.append({'kind': kind, 'clients': clients, **figures})
+                        cpu = (cpu_of(server) - spent) / figures['uploads'] * 1000
+                        # Apache leaves its CGI programs' times to nobody.
+                        cpu += cgi['upload'] * 1000 if kind == 'cgi' else 0
+                        rows.append({'kind': kind, 'clients': clients, 'cpu_ms': cpu, **figures})
                 progress(f'wsgi: the memory of {MANY:,} uploads')
                 before = memory_of(servers['wsgi'])
                 for _ in range(MANY // 500):
@@ -181,27 +254,40 @@ def run(progress: Progress) -> dict[str, Any]:
                 after = memory_of(servers['wsgi'])
     finally:
         shutil.rmtree(root)
-    return {'load': rows, 'storm': storms, 'memory_mb': {'before': before, 'after': after}}
+    return {
+        'cgi': cgi,
+        'load': rows,
+        'storm': storms,
+        'memory_mb': {'before': before, 'after': after},
+    }
 
 
 def text_of(figures: dict[str, Any]) -> str:
-    lines = ['clients  uploads/s: CGI   WSGI  ratio   p50 ms: CGI   WSGI   p99 ms: CGI   WSGI']
+    head = ('clients', 'uploads/s', '', 'ratio', 'CPU ms', '', 'ratio', 'p50 ms', '', 'p99 ms', '')
+    kinds = ('', 'CGI', 'WSGI', '', 'CGI', 'WSGI', '', 'CGI', 'WSGI', 'CGI', 'WSGI')
+    lines = [''.join(cell.rjust(10) for cell in row) for row in (head, kinds)]
     rows = figures['load']
     for clients in dict.fromkeys(row['clients'] for row in rows):
         cgi, wsgi = (
             next(row for row in rows if (row['kind'], row['clients']) == (kind, clients))
             for kind in ('cgi', 'wsgi')
         )
-        lines.append(
-            f'{clients:7}{cgi["per_second"]:16.1f}{wsgi["per_second"]:7.1f}'
-            f'{wsgi["per_second"] / cgi["per_second"]:7.1f}'
-            f'{cgi["p50_ms"]:14.1f}{wsgi["p50_ms"]:7.1f}{cgi["p99_ms"]:14.1f}{wsgi["p99_ms"]:7.1f}'
-        )
+        cells = [clients, cgi['per_second'], wsgi['per_second']]
+        cells += [wsgi['per_second'] / cgi['per_second'], cgi['cpu_ms'], wsgi['cpu_ms']]
+        cells += [cgi['cpu_ms'] / wsgi['cpu_ms']]
+        cells += [one[name] for name in ('p50_ms', 'p99_ms') for one in (cgi, wsgi)]
+        shown = [str(cell) if isinstance(cell, int) else f'{cell:.1f}' for cell in cells]
+        lines.append(''.join(cell.rjust(10) for cell in shown))
     for kind, storm in figures['storm'].items():
         lines.append(
             f'{STORM} new machines at once, {kind.upper()}: all answered after '
             f'{storm["seconds"]:.1f} s, p50 {storm["p50_ms"] / 1000:.1f} s'
         )
+    cgi = figures['cgi']
+    lines.append(
+        f'CGI program: {cgi["upload"] / cgi["empty"]:.2f} times the CPU of an empty one with '
+        f'WebOb, {cgi["address"] / cgi["empty"]:.2f} where addresses are tested'
+    )
     memory = figures['memory_mb']
     lines.append(
         f'memory of the WSGI server: {memory["before"]:.0f} MB, '

@@ -16,6 +16,17 @@ from edeploylib.cli import output
 from edeploylib.settings import DEFAULT_SECTION
 
 COMMANDS = {
+    'check': 'what is wrong with a deployment, all of it at once',
+    'learn': 'a spec that accepts like machines',
+    'plan': 'which profile and entry machines would get, or why not',
+    'status': 'machines, quotas, entries and refusals; or the history of one machine',
+    'release': 'free what machines hold',
+    'reassign': 'another profile or entry for a machine',
+    'fail': "note that a machine's configuration failed",
+    'installed': 'note that a machine is installed',
+    'forget-key': 'no longer know a machine by a key',
+    'prune': 'take what is old from the journal',
+    'hardware-info': 'memory, CPUs, disks and network cards of a host, as JSON',
     'verify-cmdb': 'whether an entry with a value is in use',
 }
 

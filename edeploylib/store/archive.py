@@ -74,7 +74,9 @@ def _clean(text: str) -> str:
 
 def _top(folder: str, setting: str, settings: Settings) -> str:
     if not folder:
-        raise SettingsError(f'expected {setting} in section [{settings.section}]')
+        raise SettingsError(
+            f'expected {setting} in section [{settings.section}] of the settings file'
+        )
     with _reported(folder), suppress(FileExistsError):
         os.mkdir(folder)
     return folder

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edeploylib.claims import Claim
 from edeploylib.cmdb import Cmdb
@@ -21,6 +21,9 @@ from edeploylib.store.disk import discard, publish, read, stage, write
 from edeploylib.store.ledger import Context, Ledger, Unwritten
 from edeploylib.store.lock import locked
 from edeploylib.store.texts import Texts
+
+if TYPE_CHECKING:
+    from edeploylib.release import Ruling
 
 T = TypeVar('T')
 
@@ -67,6 +70,9 @@ class FileTransaction(Texts):
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         return self._ledger.machines(keys)
 
+    def machine(self, id: int) -> Machine | None:
+        return self._ledger.machine(id)
+
     def assignment(self, machine: Machine) -> Assignment | None:
         return self._ledger.assignment(machine)
 
@@ -83,27 +89,43 @@ class FileTransaction(Texts):
     def keep(self) -> None:
         """Save an inventory of which nothing was decided."""
         if self._inventory is not None:
-            write(self._saved(self._inventory))
+            write({path: saved.text for path, saved in self._saved(self._inventory)})
 
-    def _saved(self, inventory: Inventory) -> dict[str, bytes]:
+    def _saved(self, inventory: Inventory) -> Iterator[tuple[str, Unwritten]]:
+        """The inventory's file; nothing, where it says that already."""
         path = os.path.join(self._settings.hwdir, f'{inventory.sysname}.hw')
-        return {path: inventory.render().encode()}
+        text, there = inventory.render().encode(), read(path)
+        if there == text:
+            with suppress(PermissionError):
+                os.utime(path)  # its time is that of the last upload
+        else:
+            yield path, Unwritten(digest(there), text)
 
     def commit(self, decision: Decision) -> None:
+        unwritten = dict(self._unwritten(decision.changes))
+        if self._inventory is not None:
+            unwritten.update(self._saved(self._inventory))
+        self._commit(unwritten, lambda: self._ledger.record(decision, unwritten, self._context()))
+
+    def rule(self, ruling: 'Ruling') -> None:
+        unwritten = dict(self._unwritten(ruling.changes))
+        self._commit(unwritten, lambda: self._ledger.rule(ruling, unwritten, self._context()))
+
+    def prune(self, before: float) -> int:
+        """Remove what is older from the journal, as seconds since 1970; how many lines."""
+        return self._ledger.prune(before)
+
+    def _commit(self, unwritten: dict[str, Unwritten], record: Callable[[], None]) -> None:
         """Write the files beside, commit the ledger, then rename the files.
 
         What a crash leaves undone after the ledger's commit is done by the
         next transaction.
         """
-        unwritten = dict(self._unwritten(decision.changes))
-        if self._inventory is not None:
-            for path, text in self._saved(self._inventory).items():
-                unwritten[path] = Unwritten(_digest(read(path)), text)
         texts = {path: its.text for path, its in unwritten.items()}
         originals = {path: path.partition('.cmdb.orig')[0] + '.cmdb' for path in texts}
         staged = stage(texts, {path: of for path, of in originals.items() if '.cmdb.orig' in path})
         try:
-            self._ledger.record(decision, unwritten, self._context())
+            record()
         except BaseException:
             discard(staged.values())
             raise
@@ -133,10 +155,10 @@ class FileTransaction(Texts):
             path = os.path.realpath(os.path.join(self._settings.configdir, name))
             there = read(path)
             if there != changed.text.encode():
-                raise EditedMeanwhile(f'{path} was edited while an upload was being decided')
+                raise EditedMeanwhile(f'{path} was edited while this was being decided')
             if isinstance(changed, Cmdb) and changed.is_synthetic:
                 yield _free(f'{path}.orig'), Unwritten(None, there)
-            yield path, Unwritten(_digest(there), changed.render().encode())
+            yield path, Unwritten(digest(there), changed.render().encode())
 
 
 @contextmanager
@@ -165,7 +187,7 @@ def _recover(ledger: Ledger) -> None:
             _warn(path, 'its folder is gone')
         elif there == text:
             continue
-        elif _digest(there) == base:
+        elif digest(there) == base:
             texts[path] = text
         else:
             _warn(path, 'it was edited after a crash')
@@ -180,7 +202,8 @@ def _warn(path: str, why: str) -> None:
     logging.getLogger('edeploylib').warning('event=unwritten file=%r kept=%r', path, why)
 
 
-def _digest(text: bytes | None) -> str | None:
+def digest(text: bytes | None) -> str | None:
+    """By which the ledger knows a file's text; None of no file."""
     return None if text is None else hashlib.sha256(text).hexdigest()
 
 

@@ -6,18 +6,22 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edeploylib.claims import Claim
 from edeploylib.errors import StoreError
 from edeploylib.identity import Key, Machine
+from edeploylib.literal import Value
 from edeploylib.select import RELEASED, Assignment, Decision
 from edeploylib.state import ProfileName
 from edeploylib.store.disk import create
 
+if TYPE_CHECKING:
+    from edeploylib.release import Ruling
+
 # A section is a world of its own, in a ledger that several may share.
 # Entries are Python literals, as in the CMDB: JSON would make lists of tuples.
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS machines (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     section TEXT NOT NULL,
@@ -88,7 +92,16 @@ SELECT
 FROM journal ORDER BY journal.id;
 PRAGMA user_version = 1;
 """
-_VERSION = 1
+VERSION = 1
+
+# Of a known machine, the last line stays, and that of its last upload.
+_OLD = """
+FROM journal WHERE section = ? AND time < ? AND id NOT IN (
+    SELECT max(id) FROM journal WHERE machine IN (SELECT id FROM machines) GROUP BY machine
+    UNION SELECT max(id) FROM journal
+    WHERE machine IN (SELECT id FROM machines) AND inventory <> '' GROUP BY machine
+)
+"""
 
 
 def _create(path: str) -> None:
@@ -130,27 +143,34 @@ class Ledger:
         self._path = path
         self._section = section
         self._is_over = False
-        if not os.path.exists(path):
-            _create(path)
         with self._reported():
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db = self._connect(path)
             try:
                 self._prepare()
             except BaseException:
                 self._db.close()
                 raise
 
+    def _connect(self, path: str) -> sqlite3.Connection:
+        if not os.path.exists(path):
+            _create(path)
+        return sqlite3.connect(path, timeout=30, isolation_level=None)
+
     def _prepare(self) -> None:
+        version = self._checked_version()
+        self._db.execute('PRAGMA synchronous = FULL')
+        if version < VERSION:
+            self._db.executescript(f'BEGIN IMMEDIATE; {SCHEMA} COMMIT;')
+        self._db.execute('BEGIN IMMEDIATE')
+
+    def _checked_version(self) -> int:
         (version,) = self._db.execute('PRAGMA user_version').fetchone()
-        if version > _VERSION:
+        if version > VERSION:
             raise StoreError(
-                f'{self._path}: expected a ledger of version {_VERSION}, found {version}',
+                f'{self._path}: expected a ledger of version {VERSION}, found {version}',
                 hint='it was written by a newer edeploy',
             )
-        self._db.execute('PRAGMA synchronous = FULL')
-        if version < _VERSION:
-            self._db.executescript(f'BEGIN IMMEDIATE; {_SCHEMA} COMMIT;')
-        self._db.execute('BEGIN IMMEDIATE')
+        return int(version)
 
     def close(self) -> None:
         self._db.close()
@@ -176,6 +196,12 @@ class Ledger:
             query = 'SELECT machine FROM keys WHERE section = ? AND kind = ? AND value = ?'
             ids.update(dict.fromkeys(id for (id,) in self._rows(query, self._section, *key)))
         return [self._machine(int(id)) for id in sorted(ids)]
+
+    def machine(self, id: int) -> Machine | None:
+        there = self._rows(
+            'SELECT id FROM machines WHERE section = ? AND id = ?', self._section, id
+        )
+        return self._machine(id) if there else None
 
     def _machine(self, id: int) -> Machine:
         ((name,),) = self._rows('SELECT name FROM machines WHERE id = ?', id)
@@ -220,32 +246,80 @@ class Ledger:
             if held is not None:
                 assert id is not None
                 self._assign(id, held, context, now)
-            self._db.execute(
-                'INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-                (
-                    self._section,
-                    now,
-                    id,
-                    decision.name,
-                    context.address,
-                    decision.profile,
-                    held.status if held else decision.note or 'unchanged',
-                    json.dumps(decision.variables),
-                    json.dumps([str(refusal) for refusal in decision.refusals]),
-                    context.inventory,
-                    context.configuration,
-                ),
+            self._note(
+                now,
+                id,
+                decision.name,
+                decision.profile,
+                held.status if held else decision.note or 'unchanged',
+                decision.variables,
+                [str(refusal) for refusal in decision.refusals],
+                context,
             )
-            self._db.executemany(
-                'INSERT OR REPLACE INTO unwritten VALUES (?, ?, ?, ?)',
-                [(self._section, path, *unwritten) for path, unwritten in texts.items()],
-            )
-            self._db.execute('COMMIT')
+            self._commit(texts)
+
+    def rule(self, ruling: 'Ruling', texts: Mapping[str, Unwritten], context: Context) -> None:
+        """The commit point of what an operator has decided, and of the texts it makes."""
+        now = time.time()
+        with self._reported():
+            for step in ruling.steps:
+                made_of = context._replace(inventory=step.inventory)
+                id, name, _ = step.machine
+                if step.assignment is not None:
+                    self._assign(id, step.assignment, made_of, now)
+                self._db.executemany(
+                    'DELETE FROM keys WHERE section = ? AND kind = ? AND value = ?',
+                    [(self._section, *key) for key in step.lost],
+                )
+                if step.is_forgotten:
+                    self._db.execute('DELETE FROM assignments WHERE machine = ?', (id,))
+                    self._db.execute('DELETE FROM machines WHERE id = ?', (id,))
+                self._note(
+                    now, id, name, step.profile, step.what, step.variables, step.notes, made_of
+                )
+            self._commit(texts)
+
+    def _note(
+        self,
+        now: float,
+        id: int | None,
+        name: str,
+        profile: ProfileName | None,
+        what: str,
+        variables: Mapping[str, Value],
+        reasons: Iterable[str],
+        context: Context,
+    ) -> None:
+        """In the journal."""
+        self._db.execute(
+            'INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+            (
+                self._section,
+                now,
+                id,
+                name,
+                context.address,
+                profile,
+                what,
+                json.dumps(variables),
+                json.dumps(list(reasons)),
+                context.inventory,
+                context.configuration,
+            ),
+        )
+
+    def _commit(self, texts: Mapping[str, Unwritten]) -> None:
+        self._db.executemany(
+            'INSERT OR REPLACE INTO unwritten VALUES (?, ?, ?, ?)',
+            [(self._section, path, *unwritten) for path, unwritten in texts.items()],
+        )
+        self._db.execute('COMMIT')
 
     def _assign(self, id: int, held: Assignment, context: Context, now: float) -> None:
         """What a machine held of another profile is released.
 
-        ``since`` is when it got the profile that it holds.
+        ``since`` is when it got the profile that it holds. The inventory is that
+        of the last upload, which an operator's word does not change.
         """
         self._db.execute(
             'UPDATE assignments SET status = ?, changed = ? '
@@ -253,7 +327,8 @@ class Ledger:
             (RELEASED, now, id, held.profile, RELEASED),
         )
         known = self._db.execute(
-            'SELECT since FROM assignments WHERE machine = ? AND profile = ? AND status <> ?',
+            'SELECT since, inventory FROM assignments '
+            'WHERE machine = ? AND profile = ? AND status <> ?',
             (id, held.profile, RELEASED),
         ).fetchone()
         claim = (None, None, -1, '') if held.claim is None else held.claim[1:]
@@ -267,7 +342,7 @@ class Ledger:
                 *claim,
                 known[0] if known else now,
                 now,
-                context.inventory,
+                context.inventory or (known[1] if known else ''),
             ),
         )
 
@@ -289,6 +364,18 @@ class Ledger:
             [(self._section, *key, id) for key in (*decision.identity.learned, *moved)],
         )
         return id
+
+    def old(self, before: float) -> int:
+        """How many lines of the journal are older, and not the last on their machine."""
+        ((count,),) = self._rows(f'SELECT count(*) {_OLD}', self._section, before)
+        return int(count)
+
+    def prune(self, before: float) -> int:
+        """Remove them, and commit."""
+        with self._reported():
+            count = self._db.execute(f'DELETE {_OLD}', (self._section, before)).rowcount
+            self._db.execute('COMMIT')
+            return count
 
     def unwritten(self) -> dict[str, Unwritten]:
         """The texts of files that a crash kept from being written, by path."""

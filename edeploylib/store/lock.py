@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from edeploylib.errors import LockTimeout, StoreError
 from edeploylib.store.disk import create
 
+# Bytes of the line that says who holds a lock.
+_LINE = 120
+
 
 @contextmanager
 def locked(path: str, timeout: float, who: str) -> Iterator[None]:
@@ -27,7 +30,10 @@ def locked(path: str, timeout: float, who: str) -> Iterator[None]:
             _acquire(descriptor, path, deadline, timeout)
             if _is_still(descriptor, path):
                 _sign(descriptor, who)
-                yield
+                try:
+                    yield
+                finally:
+                    _write(descriptor, '')
                 return
         finally:
             os.close(descriptor)
@@ -79,8 +85,12 @@ def _wait(descriptor: int, timeout: float) -> bool:
 
 
 def _sign(descriptor: int, who: str) -> None:
-    since = time.strftime('%Y-%m-%d %H:%M:%S')
+    since = time.strftime('%Y-%m-%d %H:%M:%S %z')
     by = f' for {who}' if who else ''
+    _write(descriptor, f'pid {os.getpid()}{by} since {since}')
+
+
+def _write(descriptor: int, holder: str) -> None:
+    """Over the whole of what the one before has written."""
     with suppress(OSError):  # a full disk keeps nobody from holding the lock
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f'pid {os.getpid()}{by} since {since}\n'.encode(), 0)
+        os.pwrite(descriptor, holder.encode()[:_LINE].ljust(_LINE) + b'\n', 0)

@@ -3,15 +3,18 @@
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edeploylib.claims import Claim
 from edeploylib.errors import LockTimeout, StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
-from edeploylib.select import Assignment, Decision
+from edeploylib.select import RELEASED, Assignment, Changes, Decision
 from edeploylib.state import ProfileName
 from edeploylib.store.texts import Texts
+
+if TYPE_CHECKING:
+    from edeploylib.release import Ruling
 
 T = TypeVar('T')
 
@@ -26,6 +29,8 @@ class MemoryStore:
         self.owners: dict[Key, int] = {}
         self.held: dict[int, Assignment] = {}
         self.journal: list[Decision] = []
+        self.rulings: list[Ruling] = []
+        self.last_id = 0
         self._lock = threading.Lock()
         self._lock_timeout = lock_timeout
 
@@ -54,10 +59,14 @@ class MemoryTransaction(Texts):
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         store = self._store
         ids = sorted({store.owners[key] for key in keys if key in store.owners})
-        return [
-            Machine(id, store.names[id], frozenset(k for k, o in store.owners.items() if o == id))
-            for id in ids
-        ]
+        return [self._machine(id) for id in ids]
+
+    def machine(self, id: int) -> Machine | None:
+        return self._machine(id) if id in self._store.names else None
+
+    def _machine(self, id: int) -> Machine:
+        keys = frozenset(key for key, owner in self._store.owners.items() if owner == id)
+        return Machine(id, self._store.names[id], keys)
 
     def assignment(self, machine: Machine) -> Assignment | None:
         return self._store.held.get(machine.id)
@@ -84,18 +93,40 @@ class MemoryTransaction(Texts):
             return
         store, changes = self._store, decision.changes
         machine = decision.identity.machine
-        id = machine.id if machine else len(store.names) + 1
+        if machine is None:
+            store.last_id += 1
+        id = machine.id if machine else store.last_id
         store.names[id] = decision.name
         moved = (key for key, _ in decision.identity.moved)
         store.owners.update(dict.fromkeys([*decision.identity.learned, *moved], id))
-        if changes.state is not None:
-            store.files['state'] = changes.state.render()
-        for profile, cmdb in changes.cmdbs.items():
-            if cmdb.is_synthetic:
-                store.files[f'{profile}.cmdb.orig'] = cmdb.text
-            store.files[f'{profile}.cmdb'] = cmdb.render()
+        self._write(changes)
         if changes.assignment is not None:
             claim = changes.assignment.claim
             store.held[id] = changes.assignment._replace(
                 machine=id, claim=claim and claim._replace(machine=id)
             )
+
+    def rule(self, ruling: 'Ruling') -> None:
+        if self.is_over:
+            raise StoreError('the transaction is over')
+        store = self._store
+        store.rulings.append(ruling)
+        self._write(ruling.changes)
+        for step in ruling.steps:
+            for key in step.lost:
+                del store.owners[key]
+            if step.assignment is not None:
+                store.held[step.machine.id] = step.assignment
+                if step.assignment.status == RELEASED:
+                    del store.held[step.machine.id]
+            if step.is_forgotten:
+                del store.names[step.machine.id]
+
+    def _write(self, changes: Changes) -> None:
+        files = self._store.files
+        if changes.state is not None:
+            files['state'] = changes.state.render()
+        for profile, cmdb in changes.cmdbs.items():
+            if cmdb.is_synthetic:
+                files[f'{profile}.cmdb.orig'] = cmdb.text
+            files[f'{profile}.cmdb'] = cmdb.render()

@@ -1,10 +1,14 @@
 """What every store offers."""
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from edeploylib.identity import Machine
 from edeploylib.inventory import Inventory
 from edeploylib.select import Decision, World
+
+if TYPE_CHECKING:
+    from edeploylib.release import Ruling
 
 
 class Transaction(World, Protocol):
@@ -15,6 +19,12 @@ class Transaction(World, Protocol):
 
     def commit(self, decision: Decision) -> None:
         """Make a decision's changes durable, all of them or none."""
+
+    def machine(self, id: int) -> Machine | None:
+        """The machine of that number, if there is one."""
+
+    def rule(self, ruling: 'Ruling') -> None:
+        """Make an operator's changes durable, all of them or none."""
 
 
 class Store(Protocol):

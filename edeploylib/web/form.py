@@ -5,13 +5,21 @@ clients. What it is given to read is bounded here: the length, the lines and the
 headers of the parts, so that no form costs more than its length.
 """
 
-from tempfile import TemporaryFile
+from collections.abc import Callable
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any
 
 from webob import Request
 from webob.multidict import MultiDict
 
-from edeploylib.errors import EdeployError, InventoryError, Place, TooLarge, UploadError
+from edeploylib.errors import (
+    EdeployError,
+    InventoryError,
+    Place,
+    StoreError,
+    TooLarge,
+    UploadError,
+)
 from edeploylib.inventory import Inventory
 
 # Of an inventory; the largest servers have some thousands of facts.
@@ -29,8 +37,9 @@ _MOST_DRAINED = 1 << 26
 _CHARSETS = (b'utf-8', b'utf8', b'us-ascii')
 
 
-def too_large(most: int) -> TooLarge:
-    return TooLarge(f'expected an upload of at most {most} bytes')
+def too_large(most: int, length: int | None = None) -> TooLarge:
+    found = '' if length is None else f', found {length}'
+    return TooLarge(f'expected an upload of at most {most} bytes (MAXUPLOAD){found}')
 
 
 class Body:
@@ -45,24 +54,32 @@ class Body:
         self._length = length
         self._lines = 0
         self._headers = 0
+        self._last = b''
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
             raise UploadError('expected multipart/form-data with files as files')
-        return self._counted(self._source.read(min(size, self._left)) if self._left else b'')
+        return self._counted(_received(self._source.read, min(size, self._left)))
 
     def readline(self, size: int = -1) -> bytes:
         """A line; with a size one of a field's content, else of what is around it."""
         left = self._left if size < 0 else min(size, self._left)
         bound = min(left, _LONGEST_HEADERS)
-        line = self._counted(self._source.readline(bound) if left else b'')
+        line = self._counted(_received(self._source.readline, bound))
         if size < 0:
             self._check_structure(line)
         else:
+            self._last = line
             self._lines += 1
             if self._lines > _MOST_LINES:
                 raise UploadError(f'expected an upload of at most {_MOST_LINES} lines')
         return line
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last line that was read may be the last boundary of a form."""
+        last = self._last.rstrip()
+        return last.startswith(b'--') and last.endswith(b'--')
 
     def seek(self, offset: int) -> None:
         """WebOb asks for the start, before it reads."""
@@ -166,14 +183,19 @@ def read_form(request: Request, body: Body, most: int) -> Form:
     if request.content_length is not None or not request.is_body_readable:
         return _form(request, body)
     # Sent in chunks, of unknown length: by way of the disk.
-    with TemporaryFile() as copy:
-        request.content_length = _copied(request, copy, most)
-        return _form(request, Body(copy, request.content_length))
+    try:
+        with TemporaryFile() as copy:
+            request.content_length = _copied(request, copy, most)
+            return _form(request, Body(copy, request.content_length))
+    except EdeployError:
+        raise
+    except OSError as error:
+        raise _not_kept(error) from None
 
 
 def _copied(request: Request, copy: IO[bytes], most: int) -> int:
     length = 0
-    while data := request.environ['wsgi.input'].read(1 << 16):
+    while data := _received(request.environ['wsgi.input'].read, 1 << 16):
         length += len(data)
         if length > most:
             raise too_large(most)
@@ -189,13 +211,26 @@ def _form(request: Request, body: Body) -> Form:
         fields = MultiDict(request.POST.items())
     except (EdeployError, MemoryError):
         raise
+    except OSError as error:
+        raise _not_kept(error) from None
     except Exception as broken:  # the parsers of forms raise what they like
         raise UploadError(f'expected multipart/form-data: {str(broken)!a:.200}') from None
     form = Form(fields)
-    if any(getattr(value, 'done', 1) < 0 for value in fields.values()):
+    if fields and not body.is_whole:
         form.close()
         raise UploadError('expected multipart/form-data: the last boundary is missing')
     return form
+
+
+def _received(receive: Callable[[int], bytes], size: int) -> bytes:
+    try:
+        return receive(size) if size else b''
+    except OSError as error:  # the client has gone, or breaks the rules of HTTP
+        raise UploadError(f'the upload broke off: {str(error)!a:.200}') from None
+
+
+def _not_kept(error: OSError) -> StoreError:
+    return StoreError(f'cannot keep an upload in {gettempdir()}: {error.strerror or error}')
 
 
 def _check_size(data: bytes) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 # Takes the name of a level and a line.
 Tell = Callable[[str, str], None]
 
+# Characters of one value; Apache cuts lines off at some 8,000.
+_LONGEST = 3000
+
 
 def to_logging(level: str, line: str) -> None:
     """To the logger ``edeploylib``. Where its lines go is up to the program that serves."""
@@ -48,5 +51,7 @@ class Call:
 def _shown(value: object) -> str:
     """A value that may be a client's: nothing of it ends a line or steers a terminal."""
     text = str(value)
+    if len(text) > _LONGEST:
+        text = f'{text[: _LONGEST - 3]}...'
     plain = text.isascii() and text.isprintable() and not any(c in text for c in ' "=\\')
     return text if text and plain else json.dumps(text).replace('\x7f', r'\u007f')

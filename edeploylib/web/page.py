@@ -47,6 +47,8 @@ STATUSES: tuple[tuple[type[EdeployError], int], ...] = (
     (EdeployError, 500),
 )
 
+_MAX_UPLOAD: int = Settings._field_defaults['max_upload']
+
 Act = Callable[[Form, Settings, Call], Response]
 
 
@@ -74,7 +76,8 @@ class Page:
             return self._answer(request, body, call)
         except EdeployError as error:
             status = next(status for kind, status in STATUSES if isinstance(error, kind))
-            call.end('refused', 'WARNING', status=status, error=str(error))
+            level = 'ERROR' if status >= 500 else 'WARNING'
+            call.end('refused', level, status=status, error=str(error))
             return refusal(status, error.report(), call)
         except Exception as bug:
             from traceback import extract_tb
@@ -94,15 +97,17 @@ class Page:
         conf = parsed(path, Conf.parse)
         if conf is None:
             raise Conf.missing(path)
-        # The section is known only from the body, so first for all of them.
-        sections = conf.value.sections
-        _check_door(call.address, request.content_length, sections.values())
-        most = max((settings.max_upload for settings in sections.values()), default=0)
-        form = read_form(request, body, most or Settings._field_defaults['max_upload'])
+        # The section is known only from the body, so first for all of them. One that is
+        # broken is nobody's reason to refuse the others, nor they to refuse it.
+        sections = conf.value.sections.values() if _is_whole(conf.value) else []
+        _check_door(call.address, request.content_length, sections)
+        limits = [one.max_upload for one in sections] or [_MAX_UPLOAD]
+        form = read_form(request, body, max(limits))
         try:
-            settings = conf.value.section(form.text('section') or DEFAULT_SECTION)
+            section = form.text('section') or DEFAULT_SECTION
+            call.know(section=section)
+            settings = conf.value.section(section)
             _check_door(call.address, request.content_length, [settings])
-            call.know(section=settings.section)
             return self._act(form, settings, call)
         finally:
             form.close()
@@ -116,7 +121,11 @@ def _check_door(address: str, length: int | None, sections: Collection[Settings]
         raise NotAllowed(f'address {address!r} may not upload here')
     most = max(settings.max_upload for settings in sections)
     if (length or 0) > most:
-        raise too_large(most)
+        raise too_large(most, length)
+
+
+def _is_whole(conf: Conf) -> bool:
+    return len(conf.sections) == len(conf.names)
 
 
 def _is_welcome(address: str, settings: Settings) -> bool:
@@ -124,7 +133,8 @@ def _is_welcome(address: str, settings: Settings) -> bool:
         return True
     from edeploylib.address import within
 
-    return within(settings.allow)(address)
+    # As an IPv6 socket has the address of an IPv4 client.
+    return within(settings.allow)(address.removeprefix('::ffff:'))
 
 
 def comment(text: str) -> Response:
@@ -140,7 +150,8 @@ def refusal(status: int, reason: str, call: Call) -> Response:
     """A script that prints the reason and fails."""
     from shlex import quote
 
-    reasons = [*reason.split('\n'), f'(request {call.id})']
+    # As the log has it, so that who looks for it there finds it.
+    reasons = [*reason.split('\n'), f'(request={call.id})']
     lines = ' \\\n    '.join(quote(printable(line)) for line in reasons)
     answer = Response(
         f"#!/bin/sh\nprintf '%s\\n' \\\n    {lines} >&2\nexit 1\n",

@@ -48,10 +48,11 @@ def _install(inventory: Inventory, store: Store, settings: Settings, call: Call)
         call.warn(warning)
     decision = answer.decision
     if answer.script is None:
-        for refused in decision.refusals:
-            call.warn('; '.join(reasons_of(refused, inventory)), refused=refused.profile)
+        reasons = reasons_of(decision, inventory)
+        for profile, its in reasons.items():
+            call.warn('; '.join(its), refused=profile)
         call.end('upload', 'WARNING', profile='none', status=404)
-        return refusal(404, '\n'.join(refusal_lines(decision, inventory)), call)
+        return refusal(404, '\n'.join(refusal_lines(decision, inventory, reasons)), call)
     call.end('upload', profile=decision.profile, status=200)
     return script(answer.script)
 
