@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -309,6 +310,32 @@ def test_a_build_that_fails_leaves_nothing_but_its_log(
     with pytest.raises(BuildError, match=r'mmdebstrap failed with status 25:\n(.*\n)*no space'):
         built(tmp_path, monkeypatch, f'{GOOD}\necho no space >&2\nexit 25')
     assert [path.name for path in (tmp_path / 'install/D12').iterdir()] == ['base.log']
+
+
+def test_a_build_that_is_stopped_leaves_nothing_half_built(tmp_path: Path) -> None:
+    """And nothing that runs on: what the build has started is ended with it."""
+    roles(tmp_path, base=f'[role]\n{SOURCES}')
+    program = tmp_path / 'bin/mmdebstrap'
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\nwait\n')
+    program.chmod(0o755)
+    code = (
+        'import signal, sys, trees\nfrom pathlib import Path\n'
+        'signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))\n'
+        f'root = Path({str(tmp_path)!r})\n'
+        "trees.publish(trees.read_role('base', root), 'D12', root / 'install')\n"
+    )
+    settings = {'PATH': f'{program.parent}:{os.environ["PATH"]}', 'PYTHONPATH': f'{ROOT}/tools'}
+    build = subprocess.Popen([sys.executable, '-c', code], env=settings, stderr=subprocess.DEVNULL)
+    child = tmp_path / 'child'
+    while not (child.is_file() and child.read_text().endswith('\n')):
+        assert build.poll() is None
+        time.sleep(0.01)
+    build.terminate()
+    assert build.wait() == 2
+    assert [path.name for path in (tmp_path / 'install/D12').iterdir()] == ['base.log']
+    status = Path(f'/proc/{child.read_text().strip()}/status')
+    assert not status.exists() or '(zombie)' in status.read_text()
 
 
 def test_what_a_killed_build_has_left_is_removed(

@@ -19,6 +19,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROLES = Path(__file__).resolve().parent.parent / 'roles'
+
+# To be raised where the same role files give another tree than before.
+_RECIPE = 1
 
 # Documentation is for people who sit at a machine.
 _LEFT_OUT = ('/usr/share/doc/*', '/usr/share/info/*', '/usr/share/locale/*', '/usr/share/man/*')
@@ -88,7 +92,7 @@ class Role(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """Of all that the tree is made from, but for the packages' versions."""
-        digest = hashlib.sha256(Path(__file__).read_bytes())
+        digest = hashlib.sha256(f'{_RECIPE}'.encode())
         for role in self.lineage:
             paths = [role.path, *_files(role.files), *([role.script] if role.script else [])]
             for path in paths:
@@ -193,14 +197,26 @@ class Report:
             log.flush()
             settings = {**os.environ, **_SETTINGS}
             try:
-                done = subprocess.run(
-                    words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings
+                process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=settings,
+                    start_new_session=True,
                 )
             except OSError as error:
                 raise BuildError(f'{words[0]}: {error.strerror}') from None
-        if done.returncode:
+            try:
+                status = process.wait()
+            except BaseException:
+                # With all that it has started: nothing must write on.
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+                raise
+        if status:
             last = '\n'.join(self.log.read_text(errors='replace').splitlines()[-20:])
-            raise BuildError(f'{words[0]} failed with status {done.returncode}:\n{last}')
+            raise BuildError(f'{words[0]} failed with status {status}:\n{last}')
 
 
 def build(role: Role, tree: Path, report: Report, parent: Path | None = None) -> None:
