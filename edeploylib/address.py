@@ -29,7 +29,7 @@ def within(networks: Iterable[str]) -> Callable[[str], bool]:
     What is no IPv4 or IPv6 address is in none.
     """
     cidrs = tuple(networks)
-    read: list[Any] = []
+    read: tuple[Any, ...] = ()
 
     @lru_cache(maxsize=4096)
     def contains(text: str) -> bool:
@@ -37,7 +37,9 @@ def within(networks: Iterable[str]) -> Callable[[str], bool]:
             return False
         from netaddr import AddrFormatError, IPAddress, IPNetwork
 
-        read.extend(map(IPNetwork, cidrs[len(read) :]))
+        # Whole or not at all: other threads ask too.
+        nonlocal read
+        read = read or tuple(map(IPNetwork, cidrs))
         try:
             address = IPAddress(text)
         except (AddrFormatError, ValueError, TypeError):

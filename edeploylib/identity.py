@@ -9,6 +9,9 @@ from edeploylib.inventory import Inventory
 # The order is that of their weight.
 STRONG = ('uuid', 'serial', 'digest')
 
+# Far more than a machine has; an upload holds the lock for as long as its keys take.
+MOST_MACS = 256
+
 # What firmware says when nobody has told it; compared in lower case, without blanks around.
 JUNK = frozenset(
     {
@@ -102,7 +105,9 @@ def keys_of(inventory: Inventory, ignored_macs: Iterable[str] = ()) -> tuple[Key
     found = [Key('uuid', uuid)] if not _is_junk(uuid) else []
     found += [Key('serial', f'{vendor}/{serial}')] if not _is_junk(serial) else []
     found += [
-        Key('mac', mac) for mac in inventory.macs if mac not in ignored and not _is_junk(mac)
+        Key('mac', mac)
+        for mac in inventory.macs[:MOST_MACS]
+        if mac not in ignored and not _is_junk(mac)
     ]
     return tuple(found) or (Key('digest', inventory.digest),)
 

@@ -70,7 +70,7 @@ class Inventory:
             value = cast(Fact, fact)[3]
             odd = _oddity(value) or ('' if all(map(_is_text, names)) else 'not valid Unicode')
             if odd:
-                warnings.append(f'fact [{index}] {names!a} left out: its value is {odd}')
+                warnings.append(f'fact [{index}] {names!a:.200} left out: its value is {odd}')
             else:
                 kept.append((*names, value))
         return cls(tuple(kept), tuple(warnings))
@@ -173,7 +173,10 @@ def _read_python(text: str, origin: str) -> Iterable[object]:
         if len(fact) > _LONGEST_PYTHON:
             raise _malformed(origin, f'line {number} is too long for a fact in Python')
         source = Source(fact, f'{origin}:{number}', InventoryError)
-        facts.append(source.value(source.root))
+        value = source.value(source.root)
+        if not isinstance(value, list | tuple):
+            raise _malformed(f'{origin}:{number}', f'expected a fact a line, found {_kind(value)}')
+        facts.append(value)
     return facts
 
 

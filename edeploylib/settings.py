@@ -113,8 +113,10 @@ class Conf:
 
     def _read(self, section: str) -> Settings:
         place = Place(self._path)
-        if not self._parser.has_section(section):
-            expected = ' or '.join(self._parser.sections()) or 'one, but the file has none'
+        if not self.names:
+            raise SettingsError('expected a [section], the file has none', place=place)
+        if section not in self.names:
+            expected = ' or '.join(self.names)
             raise UnknownSection(
                 f'unknown section {section[:60]!r}, expected {expected}', place=place
             )

@@ -33,8 +33,10 @@ def reason(deployment: Deployment, request: Request, status: int = 400) -> str:
         (b'X: y\rContent-Type: text/plain; charset=idna', 'a header of several lines'),
         (b'Content-Type: multipart/mixed; boundary=C', 'without forms in its parts'),
         (b'content-type: application/x-www-form-urlencoded', 'without forms in its parts'),
-        (b'X: ' + b'y' * 70_000, 'headers of parts of at most 65536 bytes'),
-        (b'X: y\r\n' * 20_000, 'headers of parts of at most 65536 bytes'),
+        (b'X: ' + b'y' * 70_000, 'headers of parts of at most 4096 bytes each'),
+        (b'X: y\r\n' * 20_000, 'and 65536 in all'),
+        (b'Content-Transfer-Encoding: base64', 'without a Content-Transfer-Encoding'),
+        (b'content-transfer-encoding : Quoted-Printable', 'without a Content-Transfer-Encoding'),
     ],
 )
 def test_odd_headers_of_a_part_are_refused(
@@ -56,8 +58,8 @@ def test_the_kind_of_form_is_that_in_any_case(samples: Deployment) -> None:
 
 
 def test_a_form_of_many_parts_is_refused(samples: Deployment) -> None:
-    part = b'--B\r\nContent-Disposition: form-data; name="x"\r\n\r\n\r\n'
-    assert 'headers of parts' in reason(samples, asked(part * 5000 + TAIL))
+    part = b'--B\r\nA:\r\n\r\n' + b'x' * 1001 + b'\r\n'
+    assert 'a form of at most 32 parts' in reason(samples, asked(part * 1100 + TAIL))
 
 
 def test_a_form_of_many_lines_is_refused(samples: Deployment) -> None:
@@ -110,3 +112,69 @@ def test_the_texts_of_a_fact_are_so_long(samples: Deployment, place: int) -> Non
     assert reason(samples, asked(body)) == (
         f'file: fact [1]: expected texts of at most {LONGEST_TEXT} characters\n'
     )
+
+
+def test_facts_that_are_left_out_count_too(
+    samples: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And are told in some lines, each of a length that no log cuts."""
+    odd = [['x' * 20_000, 'b', 'c', None]] * 5 + [['\x1b\u00e9' * 5000, 'b', 'c', None]] * 40
+    body = HEAD + b'\r\n' + json.dumps([*odd, ['a', 'b', 'c', 1]]).encode() + TAIL
+    reason(samples, asked(body), 404)
+    told = [record.getMessage() for record in caplog.records]
+    assert sum('left out' in line for line in told) == 21
+    assert 'and 25 more facts left out' in caplog.text
+    assert max(map(len, told)) < 8000
+    many = [['a', 'b', 'c', None]] * (MOST_FACTS + 1)
+    assert 'facts, found' in reason(
+        samples, asked(HEAD + b'\r\n' + json.dumps(many).encode() + TAIL)
+    )
+
+
+def test_an_inventory_in_python_that_is_none_is_refused_at_its_first_line(
+    samples: Deployment,
+) -> None:
+    body = HEAD + b'\r\n#\n' + b'1\n' * 500_000 + TAIL
+    assert reason(samples, asked(body)).startswith(
+        'file:2: expected a fact a line, found a number'
+    )
+
+
+class Chunks(io.BytesIO):
+    """What a server gives of a body in chunks."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if b'!' in data:
+            raise RuntimeError('invalid chunk size')
+        return data
+
+
+def chunked(deployment: Deployment, data: bytes) -> tuple[Request, Chunks]:
+    request = asked(b'')
+    chunks = Chunks(data)
+    request.content_length = None
+    request.environ.update({'wsgi.input': chunks, 'wsgi.input_terminated': True})
+    return request, chunks
+
+
+def test_what_is_no_http_is_the_clients_fault(samples: Deployment) -> None:
+    request, _ = chunked(samples, HEAD + b'\r\n!')
+    assert 'the upload broke off' in reason(samples, request)
+
+
+def test_what_is_refused_is_read_to_its_end(samples: Deployment) -> None:
+    """Else the client that sends it would never see the answer."""
+    samples.configure(ALLOW='192.168.0.0/16')
+    request, chunks = chunked(samples, b'x' * 1_000_000)
+    reason(samples, request, 403)
+    assert chunks.read() == b''
+
+
+def test_who_waits_for_leave_to_send_is_not_made_to(samples: Deployment) -> None:
+    samples.configure(ALLOW='192.168.0.0/16')
+    request = asked(HEAD + b'\r\n[]' + TAIL)
+    request.headers['Expect'] = '100-continue'
+    body = request.environ['wsgi.input']
+    reason(samples, request, 403)
+    assert body.tell() == 0

@@ -106,7 +106,7 @@ ROOMS = {
 
 def modules(room: str) -> list[Path]:
     path = ROOT / 'edeploylib' / room
-    return sorted(path.glob('*.py')) if path.is_dir() else [path.with_suffix('.py')]
+    return sorted(path.rglob('*.py')) if path.is_dir() else [path.with_suffix('.py')]
 
 
 def imports(path: Path) -> set[str]:

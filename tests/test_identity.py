@@ -166,3 +166,12 @@ def test_a_machine_is_found_among_those_that_share_a_key_or_refused(given_, sets
     mine = found.machine.keys if found.machine else frozenset()
     assert mine | set(found.learned) | {key for key, _ in found.moved} >= set(given_)
     assert all(key.kind == 'mac' for key, _ in found.moved)
+
+
+def test_a_machine_has_so_many_addresses() -> None:
+    """An upload of a hundred thousand would hold the lock for seconds, now and ever after."""
+    facts = [
+        ('network', f'e{n}', 'serial', f'02:00:00:00:{n >> 8:02x}:{n & 255:02x}')
+        for n in range(1000)
+    ]
+    assert len(keys_of(Inventory.of(facts))) == 256

@@ -825,3 +825,18 @@ def test_a_lock_names_its_holder_only_while_that_holds_it(samples: Deployment) -
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(LockTimeout, match='held by another$'), samples.store.transaction():
             pass
+
+
+def test_who_gives_up_on_a_lock_leaves_nothing_for_ever(samples: Deployment) -> None:
+    """A server whose lock hangs keeps its threads and descriptors."""
+    samples.configure(LOCKTIMEOUT='0.001')
+    with open(samples.root / 'lock', 'w') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for _ in range(150):
+            with pytest.raises(LockTimeout), samples.store.transaction():
+                pass
+        assert threading.active_count() < 80
+        assert len(os.listdir('/proc/self/fd')) < 150
+    samples.configure(LOCKTIMEOUT='20')
+    with samples.store.transaction():
+        pass

@@ -42,11 +42,14 @@ def parsed(path: str, parse: Callable[[str | bytes, str], T]) -> Parsed[T] | Non
         known = _kept.get((path, parse))
         if known is not None and known[0] == _identity(os.stat(path)):
             return known[1]
-        with open(path, 'rb') as file:
-            now = time.time_ns()
-            before = os.fstat(file.fileno())
-            content = file.read()
-            after = os.fstat(file.fileno())
+        for _ in range(3):  # again, if it changes while it is read
+            with open(path, 'rb') as file:
+                now = time.time_ns()
+                before = os.fstat(file.fileno())
+                content = file.read()
+                after = os.fstat(file.fileno())
+            if _identity(before) == _identity(after):
+                break
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -5,9 +5,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Event, Semaphore, Thread
 
 from edeploylib.errors import LockTimeout, StoreError
 from edeploylib.store.disk import create
+
+# Threads wait on after their callers have given up: so many at most.
+_waiters = Semaphore(64)
 
 # Bytes of the line that says who holds a lock.
 _LINE = 120
@@ -55,21 +59,21 @@ def _acquire(descriptor: int, path: str, deadline: float, timeout: float) -> Non
         pass
     except OSError as error:
         raise StoreError(f'cannot lock {path}: {error.strerror}') from None
-    if not _wait(descriptor, deadline - time.monotonic()):
-        holder = os.pread(descriptor, 200, 0).decode(errors='replace').strip()
+    if not _wait(descriptor, deadline):
+        holder = os.pread(descriptor, _LINE, 0).decode(errors='replace').strip()
         raise LockTimeout(
             f'the lock {path} was not free within {timeout:g} s: held by {holder or "another"}'
         )
 
 
-def _wait(descriptor: int, timeout: float) -> bool:
+def _wait(descriptor: int, deadline: float) -> bool:
     """Wait for the kernel in a thread, which alone can be given up on."""
-    import threading
-
+    if not _waiters.acquire(timeout=_left(deadline)):
+        return False
     # A second descriptor of the same open file: a thread that gets the lock
     # after its caller has gone drops it by closing the last one.
     waiting = os.dup(descriptor)
-    acquired = threading.Event()
+    acquired = Event()
 
     def wait() -> None:
         try:
@@ -79,14 +83,19 @@ def _wait(descriptor: int, timeout: float) -> bool:
             pass  # never acquired: the caller's deadline says so
         finally:
             os.close(waiting)
+            _waiters.release()
 
-    threading.Thread(target=wait, daemon=True).start()
-    return acquired.wait(max(timeout, 0))
+    Thread(target=wait, daemon=True).start()
+    return acquired.wait(_left(deadline))
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0)
 
 
 def _sign(descriptor: int, who: str) -> None:
     since = time.strftime('%Y-%m-%d %H:%M:%S %z')
-    by = f' for {who}' if who else ''
+    by = f' for {who[:60]}' if who else ''
     _write(descriptor, f'pid {os.getpid()}{by} since {since}')
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,12 +32,15 @@ def serve(page: str) -> NoReturn:
         answer: Iterable[bytes] = application(environ, start_response)
         return answer
 
-    CGIHandler().run(once)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # whom there is to tell has gone
+        CGIHandler().run(once)
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
 
 
 def _to_stderr(level: str, line: str) -> None:
     when = time.strftime('%Y-%m-%dT%H:%M:%S%z')
-    sys.stderr.write(f'edeploy: time={when} level={level} {line}\n')
+    with suppress(OSError):  # a full disk under the log keeps no machine from its script
+        sys.stderr.write(f'edeploy: time={when} level={level} {line}\n')
+        sys.stderr.flush()

@@ -29,10 +29,13 @@ LONGEST_TEXT = 1 << 16
 # What ``cgi`` reads line by line: content, and boundaries and headers.
 _MOST_LINES = 1_000_000
 _LONGEST_HEADERS = 1 << 16
+_LONGEST_HEADER = 1 << 12
+_MOST_PARTS = 32
 _LONGEST_FIELD = 1000
 
 # What is read of a body only for its client's sake.
-_MOST_DRAINED = 1 << 26
+_MOST_DRAINED = 1 << 28
+_ENCODINGS = (b'binary', b'7bit', b'8bit')
 
 _CHARSETS = (b'utf-8', b'utf8', b'us-ascii')
 
@@ -48,8 +51,10 @@ class Body:
     Raises UploadError where it is not what a form is, or ends too early.
     """
 
-    def __init__(self, source: IO[bytes], length: int) -> None:
+    def __init__(self, source: IO[bytes], length: int, is_chunked: bool = False) -> None:
         self._source = source
+        self._is_chunked = is_chunked
+        self._parts = 0
         self._left = length
         self._length = length
         self._lines = 0
@@ -76,6 +81,10 @@ class Body:
         return line
 
     @property
+    def is_untouched(self) -> bool:
+        return self._left == self._length and not self._is_chunked
+
+    @property
     def is_whole(self) -> bool:
         """Whether the last line that was read may be the last boundary of a form."""
         last = self._last.rstrip()
@@ -94,12 +103,21 @@ class Body:
 
     def _check_structure(self, line: bytes) -> None:
         """``cgi`` would give a part's text to any codec, and parts of parts to itself."""
-        self._headers += len(line)
-        if self._headers > _LONGEST_HEADERS:
-            raise UploadError(f'expected headers of parts of at most {_LONGEST_HEADERS} bytes')
         text = line.removesuffix(b'\n').removesuffix(b'\r').lower()
+        self._headers += len(line)
+        self._parts += not text
+        if self._headers > _LONGEST_HEADERS or len(line) > _LONGEST_HEADER:
+            raise UploadError(
+                f'expected headers of parts of at most {_LONGEST_HEADER} bytes each, '
+                f'and {_LONGEST_HEADERS} in all'
+            )
+        if self._parts > _MOST_PARTS:
+            raise UploadError(f'expected a form of at most {_MOST_PARTS} parts')
         if text.startswith((b' ', b'\t')) or any(byte < 0x20 and byte != 9 for byte in text):
             raise UploadError('expected multipart/form-data: found a header of several lines')
+        name, _, value = text.partition(b':')
+        if name.strip() == b'content-transfer-encoding' and value.strip() not in _ENCODINGS:
+            raise UploadError('expected files as they are, without a Content-Transfer-Encoding')
         if not text.startswith(b'content-type'):
             return
         kind, _, charset = text.partition(b'charset')
@@ -110,12 +128,12 @@ class Body:
 
     def drain(self) -> None:
         """Read on without keeping it: a client that is still sending may miss the answer."""
-        left = min(self._left, _MOST_DRAINED)
+        left = _MOST_DRAINED if self._is_chunked else min(self._left, _MOST_DRAINED)
         try:
             while left > 0 and (data := self._source.read(min(left, 1 << 16))):
                 left -= len(data)
-        except (OSError, ValueError):
-            pass  # it has gone
+        except Exception:
+            pass  # it has gone, or what it sends is no HTTP
 
 
 class Form:
@@ -166,7 +184,9 @@ class Form:
 
 def open_body(request: Request) -> Body:
     """The body of a request, of which nothing is read yet."""
-    return Body(request.environ['wsgi.input'], max(request.content_length or 0, 0))
+    length = request.content_length
+    is_chunked = length is None and bool(request.is_body_readable)
+    return Body(request.environ['wsgi.input'], max(length or 0, 0), is_chunked)
 
 
 def read_form(request: Request, body: Body, most: int) -> Form:
@@ -225,7 +245,7 @@ def _form(request: Request, body: Body) -> Form:
 def _received(receive: Callable[[int], bytes], size: int) -> bytes:
     try:
         return receive(size) if size else b''
-    except OSError as error:  # the client has gone, or breaks the rules of HTTP
+    except Exception as error:  # the client has gone, or breaks the rules of HTTP
         raise UploadError(f'the upload broke off: {str(error)!a:.200}') from None
 
 
@@ -235,15 +255,15 @@ def _not_kept(error: OSError) -> StoreError:
 
 def _check_size(data: bytes) -> None:
     """Before it is read: what is read takes many times as much."""
-    if data.count(b'[') + data.count(b'(') > 2 * MOST_FACTS or data.count(b',') > 10 * MOST_FACTS:
+    lists, items = data.count(b'[') + data.count(b'('), data.count(b',')
+    if lists > 2 * MOST_FACTS or items > 10 * MOST_FACTS:
         raise UploadError(f'expected an inventory of at most {MOST_FACTS} facts')
 
 
 def _check_facts(inventory: Inventory) -> None:
-    if len(inventory) > MOST_FACTS:
-        raise UploadError(
-            f'expected an inventory of at most {MOST_FACTS} facts, found {len(inventory)}'
-        )
+    count = len(inventory) + len(inventory.warnings)
+    if count > MOST_FACTS:
+        raise UploadError(f'expected an inventory of at most {MOST_FACTS} facts, found {count}')
     for index, fact in enumerate(inventory.facts):
         if any(isinstance(text, str) and len(text) > LONGEST_TEXT for text in fact):
             raise InventoryError(

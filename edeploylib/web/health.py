@@ -7,7 +7,7 @@ from edeploylib.settings import Settings
 from edeploylib.store.archive import save_health
 from edeploylib.web.form import Form
 from edeploylib.web.log import Call, Tell, to_logging
-from edeploylib.web.page import Page, comment
+from edeploylib.web.page import Page, comment, warn_of
 
 
 class Application(Page):
@@ -22,8 +22,7 @@ class Application(Page):
             raise UploadError('expected a session, the name of the health check')
         inventory = form.inventory()
         call.know(machine=inventory.sysname)
-        for warning in inventory.warnings:
-            call.warn(warning)
+        warn_of(inventory, call)
         name = save_health(session, inventory, settings)
         call.end('health', file=name, status=200)
         return comment(f'saved as {name}')

@@ -8,8 +8,8 @@ from collections.abc import Callable
 # Takes the name of a level and a line.
 Tell = Callable[[str, str], None]
 
-# Characters of one value; Apache cuts lines off at some 8,000.
-_LONGEST = 3000
+# Characters of one value: Apache cuts lines at some 8,000, and begins new ones there.
+_LONGEST = 2000
 
 
 def to_logging(level: str, line: str) -> None:
@@ -54,4 +54,8 @@ def _shown(value: object) -> str:
     if len(text) > _LONGEST:
         text = f'{text[: _LONGEST - 3]}...'
     plain = text.isascii() and text.isprintable() and not any(c in text for c in ' "=\\')
-    return text if text and plain else json.dumps(text).replace('\x7f', r'\u007f')
+    if text and plain:
+        return text
+    quoted = json.dumps(text).replace('\x7f', r'\u007f')
+    # What is written in six characters for one.
+    return quoted if len(quoted) <= 2 * _LONGEST else json.dumps(f'{text[: _LONGEST // 7]}...')

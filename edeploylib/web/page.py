@@ -22,6 +22,7 @@ from edeploylib.errors import (
     UploadError,
     printable,
 )
+from edeploylib.inventory import Inventory
 from edeploylib.settings import DEFAULT_SECTION, Conf, Settings, conf_path
 from edeploylib.store.cache import parsed
 from edeploylib.web.form import Body, Form, open_body, read_form, too_large
@@ -48,6 +49,9 @@ STATUSES: tuple[tuple[type[EdeployError], int], ...] = (
 )
 
 _MAX_UPLOAD: int = Settings._field_defaults['max_upload']
+
+# Lines of the log on what one inventory has that is left out.
+_MOST_WARNINGS = 20
 
 Act = Callable[[Form, Settings, Call], Response]
 
@@ -80,14 +84,12 @@ class Page:
             call.end('refused', level, status=status, error=str(error))
             return refusal(status, error.report(), call)
         except Exception as bug:
-            from traceback import extract_tb
-
             # What it says may be a client's text: a traceback would print it raw.
-            calls = [f'{one.filename}:{one.lineno}' for one in extract_tb(bug.__traceback__)]
-            call.end('bug', 'ERROR', status=500, bug=repr(bug), at=calls)
+            call.end('bug', 'ERROR', status=500, bug=repr(bug), at=_calls(bug))
             return refusal(500, "internal error, see the server's log", call)
         finally:
-            body.drain()
+            if not _is_waiting(request, body):
+                body.drain()
 
     def _answer(self, request: Request, body: Body, call: Call) -> Response:
         if request.method != 'POST':
@@ -101,7 +103,8 @@ class Page:
         # broken is nobody's reason to refuse the others, nor they to refuse it.
         sections = conf.value.sections.values() if _is_whole(conf.value) else []
         _check_door(call.address, request.content_length, sections)
-        limits = [one.max_upload for one in sections] or [_MAX_UPLOAD]
+        welcoming = [one for one in sections if _is_welcome(call.address, one)]
+        limits = [one.max_upload for one in welcoming] or [_MAX_UPLOAD]
         form = read_form(request, body, max(limits))
         try:
             section = form.text('section') or DEFAULT_SECTION
@@ -117,9 +120,10 @@ def _check_door(address: str, length: int | None, sections: Collection[Settings]
     """Refuse an address that may upload to none of the sections, and what is too large for all."""
     if not sections:
         return
-    if not any(_is_welcome(address, settings) for settings in sections):
+    welcoming = [settings for settings in sections if _is_welcome(address, settings)]
+    if not welcoming:
         raise NotAllowed(f'address {address!r} may not upload here')
-    most = max(settings.max_upload for settings in sections)
+    most = max(settings.max_upload for settings in welcoming)
     if (length or 0) > most:
         raise too_large(most, length)
 
@@ -137,6 +141,36 @@ def _is_welcome(address: str, settings: Settings) -> bool:
     return within(settings.allow)(address.removeprefix('::ffff:'))
 
 
+def _is_waiting(request: Request, body: Body) -> bool:
+    """Whether a client waits for leave to send; a CGI program's web server has given it."""
+    environ = request.environ
+    return 'HTTP_EXPECT' in environ and body.is_untouched and not environ.get('wsgi.run_once')
+
+
+def _calls(bug: BaseException) -> list[str]:
+    """Where it was raised, without what ``traceback`` would have to open for it."""
+    calls = []
+    at = bug.__traceback__
+    while at is not None:
+        calls.append(f'{at.tb_frame.f_code.co_filename}:{at.tb_lineno}')
+        at = at.tb_next
+    return calls
+
+
+def _quoted(text: str) -> str:
+    """As ``shlex.quote``, which would have to be imported where no file can be opened."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def warn_of(inventory: Inventory, call: Call) -> None:
+    """Tell what an inventory has that is left out; its file has all of it."""
+    for warning in inventory.warnings[:_MOST_WARNINGS]:
+        call.warn(warning)
+    more = len(inventory.warnings) - _MOST_WARNINGS
+    if more > 0:
+        call.warn(f'and {more} more facts left out')
+
+
 def comment(text: str) -> Response:
     """What there is to say where a machine is to run nothing."""
     return script(f'# {printable(text)}\n')
@@ -148,11 +182,9 @@ def script(text: str) -> Response:
 
 def refusal(status: int, reason: str, call: Call) -> Response:
     """A script that prints the reason and fails."""
-    from shlex import quote
-
     # As the log has it, so that who looks for it there finds it.
     reasons = [*reason.split('\n'), f'(request={call.id})']
-    lines = ' \\\n    '.join(quote(printable(line)) for line in reasons)
+    lines = ' \\\n    '.join(_quoted(printable(line)) for line in reasons)
     answer = Response(
         f"#!/bin/sh\nprintf '%s\\n' \\\n    {lines} >&2\nexit 1\n",
         status=status,

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from webob import Request
+
 from edeploylib.web import health, upload
+from edeploylib.web.form import open_body
 from edeploylib.web.log import Call, to_logging
 from edeploylib.web.page import refusal
 
@@ -24,4 +27,5 @@ def application(environ: dict[str, Any], start_response: 'StartResponse') -> Ite
         return page(environ, start_response)
     call = Call(environ.get('REMOTE_ADDR', ''), to_logging)
     call.end('refused', 'WARNING', status=404, path=path)
+    open_body(Request(environ)).drain()
     return refusal(404, f'no page {path!a:.200}', call)(environ, start_response)

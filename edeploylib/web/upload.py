@@ -11,7 +11,7 @@ from edeploylib.store.files import FileStore
 from edeploylib.store.protocol import Store
 from edeploylib.web.form import Form
 from edeploylib.web.log import Call, Tell, to_logging
-from edeploylib.web.page import Page, comment, refusal, script
+from edeploylib.web.page import Page, comment, refusal, script, warn_of
 
 LOG_SUFFIX = '.log.gz'
 
@@ -33,8 +33,7 @@ class Application(Page):
             return _save_log(form, settings, call)
         inventory = form.inventory()
         call.know(machine=inventory.sysname)
-        for warning in inventory.warnings:
-            call.warn(warning)
+        warn_of(inventory, call)
         store = self._open_store(settings)
         failed = form.text('failure')
         if failed is not None:
