@@ -14,6 +14,7 @@ from conftest import CONFIG, ROOT
 from edeploylib.cmdb import Cmdb
 from edeploylib.inventory import Inventory
 from edeploylib.match import match
+from edeploylib.node.params import Params
 from edeploylib.settings import Settings
 from edeploylib.spec import OPERATORS, Spec
 from edeploylib.state import State
@@ -68,8 +69,20 @@ def test_every_operator_is_described(name: str) -> None:
     assert f'``{name}({OPERATORS[name].arguments})``' in README
 
 
+def described(title: str, line: str) -> set[str]:
+    """The names in the table of a section."""
+    text = README.partition(f'\n{title}\n{line}')[2].partition(f'\n{line * 3}')[0]
+    return set(re.findall(r'^``([A-Z_]+)`` +', text, re.MULTILINE))
+
+
+def test_every_parameter_of_a_machine_is_described_and_no_other() -> None:
+    assert described('The image', '~') == {
+        name.upper() for name in Params._fields if name != 'kept'
+    }
+
+
 def test_every_setting_is_described_and_no_other() -> None:
-    table = set(re.findall(r'^``([A-Z]+)`` +', README, re.MULTILINE))
+    table = described('Settings', '~')
     conf = ROOT / 'config' / 'edeploy.conf'
     known = {name.upper() for name in Settings._fields} - {'SECTION'}
     spelled = {'PXEMNGR_URL': 'PXEMNGRURL', 'METADATA_URL': 'METADATAURL', 'LOCK_TIMEOUT': 'LOCKTIMEOUT',
@@ -78,7 +91,7 @@ def test_every_setting_is_described_and_no_other() -> None:
     assert set(re.findall(r'^#?([A-Z]+) *=', conf.read_text(), re.MULTILINE)) <= table
 
 
-@pytest.mark.parametrize('option', ['--hw', '--this-machine', '--serve', '--config'])
+@pytest.mark.parametrize('option', ['--hw', '--this-machine', '--machine', '--serve', '--config'])
 def test_every_option_of_the_try_is_described(option: str) -> None:
     assert f'tools/try {option}' in README
 

@@ -93,7 +93,7 @@ def apache(
         text += _SITE.format(port=port, site=_SITES[kind])
     (root / 'httpd.conf').write_text(text)
     command = [program, '-D', 'FOREGROUND', '-f', str(root / 'httpd.conf')]
-    with _running(command, list(ports.values()), root / 'error.log') as process:
+    with running(command, list(ports.values()), root / 'error.log') as process:
         yield {
             kind: Server(_url(port), root / 'error.log', process) for kind, port in ports.items()
         }
@@ -107,7 +107,7 @@ def gunicorn(home: Path, root: Path, conf: Path) -> Iterator[Server]:
     if os.geteuid() == 0:
         command += ['--user', 'nobody', '--group', 'nogroup']
     environ = {**os.environ, 'EDEPLOY_CONF': str(conf)}
-    with _running(command, [port], root / 'error.log', environ) as process:
+    with running(command, [port], root / 'error.log', environ) as process:
         yield Server(_url(port), root / 'error.log', process)
 
 
@@ -123,9 +123,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(
+def running(
     command: Sequence[str], ports: Sequence[int], log: Path, environ: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that answers on its ports; ``log`` has what it tells."""
     with log.open('ab') as told:
         process = subprocess.Popen(command, stderr=told, env=environ, cwd=log.parent)
     try:
