@@ -77,14 +77,16 @@ def find_holders(entries: Sequence[Entry], claims: Iterable[Claim]) -> Holders:
     if not edited:
         return Holders(held, {})
     doubtful: dict[int, set[int]] = {}
+    used: dict[Item, list[int]] = {}
     for claim in _told_apart(entries, edited, held, doubtful):
         if _stands_alike(entries, claim) and claim.position not in held:
             held[claim.position] = claim.machine
             continue
         # It is gone; or it is one of those that are used by somebody like it.
         wrote = _wrote(claim)
-        for index, entry in enumerate(entries):
-            if index not in held and wrote and 'used' in entry and includes(entry, wrote):
+        used = used or _by_item(entries)
+        for index in _with_any(wrote, used):
+            if index not in held and includes(entries[index], wrote):
                 doubtful.setdefault(index, set()).add(claim.machine)
     return Holders(
         held,
@@ -166,13 +168,13 @@ def _told_apart(
         for item in _items(entry):
             if item in entries_with:
                 entries_with[item].append(index)
-    # Of each claim, the entries that have most of what is its own.
-    hits: dict[int, set[int]] = {}
+    scores = {}
     for claim in claims:
         own = (entries_with[item] for item in items[claim.machine] if claims_with[item] == 1)
-        score = Counter(its[0] for its in own if len(its) == 1 and its[0] not in held)
-        most = max(score.values(), default=0)
-        hits[claim.machine] = {index for index, count in score.items() if count == most}
+        scores[claim.machine] = Counter(
+            its[0] for its in own if len(its) == 1 and its[0] not in held
+        )
+    hits = _best(scores)
     claimed = Counter(index for its in hits.values() for index in its)
     lost = []
     for claim in claims:
@@ -185,6 +187,42 @@ def _told_apart(
         else:
             lost.append(claim)
     return lost
+
+
+def _best(scores: Mapping[int, Counter[int]]) -> dict[int, set[int]]:
+    """Of each claim, the entries that have most of what is its own.
+
+    One that has less of an entry than another has nothing of it.
+    """
+    most = {machine: max(score.values(), default=0) for machine, score in scores.items()}
+    best: dict[int, int] = {}
+    for score in scores.values():
+        for index, count in score.items():
+            best[index] = max(best.get(index, 0), count)
+    return {
+        machine: {
+            index
+            for index, count in score.items()
+            if count == most[machine] and count == best[index]
+        }
+        for machine, score in scores.items()
+    }
+
+
+def _by_item(entries: Sequence[Entry]) -> dict[Item, list[int]]:
+    """The used entries by each of their items."""
+    found: dict[Item, list[int]] = {}
+    for index, entry in enumerate(entries):
+        if 'used' in entry:
+            for name, value in entry.items():
+                found.setdefault((name, str(value)), []).append(index)
+    return found
+
+
+def _with_any(wanted: Entry, by_item: Mapping[Item, list[int]]) -> list[int]:
+    """The entries that have the item, of those wanted, that the fewest have."""
+    lists = (by_item.get((name, str(value)), []) for name, value in wanted.items())
+    return min(lists, key=len, default=[])
 
 
 def _stands_alike(entries: Sequence[Entry], claim: Claim) -> bool:

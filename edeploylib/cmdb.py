@@ -181,13 +181,16 @@ class Cmdb:
         if self._spans is None:
             return _regular(self.entries)
         text = self.text
-        for index in sorted(self._edited, key=self._spans.__getitem__, reverse=True):
+        newline = '\r\n' if '\r\n' in text else '\n'
+        pieces = []
+        behind = 0
+        for index in sorted(self._edited, key=self._spans.__getitem__):
             start, end = self._spans[index]
             line = max(text.rfind('\n', 0, start), text.rfind('\r', 0, start)) + 1
-            newline = '\r\n' if '\r\n' in text else '\n'
             written = _written(self.entries[index], start - line).replace('\n', newline)
-            text = text[:start] + written + text[end:]
-        return text
+            pieces += [text[behind:start], written]
+            behind = end
+        return ''.join([*pieces, text[behind:]])
 
     def __len__(self) -> int:
         return len(self.entries)

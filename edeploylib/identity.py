@@ -180,7 +180,8 @@ def _ways_out(
         if strong:
             # Strong keys of its own suffice: the MACs of others move to it.
             parts = [key for key in theirs if key.kind in STRONG]
-            others = ' '.join(str(id) for id in anyone if id != machine.id)
+            # A machine that has lost but a card to this one stays what it is.
+            others = ' '.join(str(id) for id in strong if id != machine.id)
             yield f'  it is {machine}, with parts of others: {_forgetting(parts)}'
             yield f'  it is {machine}, known twice: edeployctl release --forget {others}'
         else:

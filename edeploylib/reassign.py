@@ -74,10 +74,11 @@ def reassign(
     then = select(inventory, _Afterwards(world, changes, taken.assignment), ignored_macs)
     if then.profile != name or then.variables != answer:
         raise _would_not_last(machine, name, then, held, changes.state or state)
-    if taken.assignment == held and changes.state is None and not changes.cmdbs:
+    is_same = held is not None and taken.assignment == held._replace(status=INSTALLING)
+    if is_same and held and held.holds_unit and changes.state is None and not changes.cmdbs:
         return Ruling()
     step = Step(
-        machine,
+        machine._replace(name=inventory.sysname),
         taken.assignment.status,
         name,
         taken.assignment,
@@ -155,6 +156,13 @@ def _wished(machine: Machine, wish: Wish, cmdb: Cmdb, holders: Holders) -> int:
         raise NotPossible(
             f'entry {index} is held by machine {holder}',
             hint=f'edeployctl release {holder} frees it',
+        )
+    others = holders.doubtful.get(index, frozenset()) - {machine.id}
+    if others and machine.id not in holders.doubtful[index]:
+        raise NotPossible(
+            f'it is unclear whether machine {" or ".join(map(str, sorted(others)))} holds '
+            f'entry {index}',
+            hint=f'edeployctl reassign {min(others)} decides it, or release',
         )
     if cmdb.entries[index].get('used') and not (
         index in holders.held or machine.id in holders.doubtful.get(index, ())

@@ -30,6 +30,8 @@ class Desk(World, Protocol):
 
     def machine(self, id: int) -> Machine | None: ...
 
+    def last_note(self, machine: int) -> int: ...
+
 
 class Step(NamedTuple):
     """What is recorded of one machine.
@@ -57,8 +59,12 @@ class Ruling(NamedTuple):
     changes: Changes = Changes()
 
 
-# What the operator saw of a machine when he decided: its profile and status.
-Seen = tuple[ProfileName, str] | None
+class Seen(NamedTuple):
+    """What the operator saw of a machine when he decided, and the journal's last line on it."""
+
+    held: tuple[ProfileName, str] | None
+    note: int | None = None
+
 
 FORGOTTEN = 'forgotten'
 
@@ -79,7 +85,7 @@ def release(
     held = {machine.id: world.assignment(machine) for machine in machines}
     for machine in machines:
         if seen is not None and machine.id in seen:
-            _check_unchanged(machine, held[machine.id], seen[machine.id])
+            _check_unchanged(machine, held[machine.id], seen[machine.id], world)
     leaving = [one for one in held.values() if one is not None]
     before = world.state()
     state = before
@@ -175,10 +181,13 @@ def _holding(ids: Iterable[int], world: Desk) -> list[tuple[Machine, Assignment]
     return found
 
 
-def _check_unchanged(machine: Machine, held: Assignment | None, seen: Seen) -> None:
+def _check_unchanged(machine: Machine, held: Assignment | None, seen: Seen, world: Desk) -> None:
+    if seen.note is not None and world.last_note(machine.id) != seen.note:
+        raise NotPossible(f'{machine} has been heard of meanwhile: nothing has been changed')
     now = (held.profile, held.status) if held else None
-    if now != seen:
-        was, is_now = (f'{one[1]} as {one[0]!r}' if one else 'released' for one in (seen, now))
+    if now != seen.held:
+        both = (seen.held, now)
+        was, is_now = (f'{one[1]} as {one[0]!r}' if one else 'released' for one in both)
         raise NotPossible(f'{machine} was {was}, and is {is_now} by now: nothing has been changed')
 
 

@@ -226,9 +226,10 @@ def _take(
     world.configure(profile)
     cmdb = world.cmdb(profile)
     if cmdb is None:
-        held = len(list(world.claims(profile)))
-        gone = (f'{profile}: its CMDB is gone, of which {held} machines hold entries',)
-        assignment = Assignment(machine, profile, INSTALLING)
+        held = {claim.machine: claim for claim in world.claims(profile)}
+        gone = (f'{profile}: its CMDB is gone, of which {len(held)} machines hold entries',)
+        # It may come back.
+        assignment = Assignment(machine, profile, INSTALLING, held.get(machine))
         return Taken(found, None, {}, assignment, gone if held else ())
     claims = claims_of(world, profile)
     holders = cmdb.holders(claims.values())
@@ -236,7 +237,10 @@ def _take(
     index = cmdb.find(found.variables, found.keys, machine, holders)
     if isinstance(index, NoEntry):
         return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
-    return given(machine, profile, found, cmdb, index, claims, holders)
+    taken = given(machine, profile, found, cmdb, index, claims, holders)
+    own = {claim.machine for claim in world.claims(profile)}
+    contradictions = _contradictions(profile, own, holders)
+    return taken._replace(contradictions=tuple(contradictions))
 
 
 def check_clear(machine: int, profile: ProfileName, holders: Holders) -> None:
@@ -280,18 +284,15 @@ def given(
     entry = after.entries[index]
     claim = Claim.of(machine, before, entry, index, cmdb.own(index, {**before, **entry}))
     assignment = Assignment(machine, profile, INSTALLING, claim)
-    contradictions = tuple(_contradictions(profile, claims, holders))
-    return Taken(found, after, entry, assignment, contradictions)
+    return Taken(found, after, entry, assignment)
 
 
 def _contradictions(
-    profile: ProfileName, claims: Mapping[int, Claim], holders: Holders
+    profile: ProfileName, machines: Collection[int], holders: Holders
 ) -> Iterable[str]:
-    """What the ledger says that is held and the file does not have."""
-    if len(holders.held) == len(claims):
-        return
+    """What the ledger says that machines hold, and the file does not have."""
     there = {*holders.held.values(), *chain.from_iterable(holders.doubtful.values())}
-    for machine in claims.keys() - there:
+    for machine in sorted({*machines} - there):
         yield f'{profile}: the entry of machine {machine} is no longer there'
     for index, machines in holders.doubtful.items():
         whose = ' or '.join(map(str, sorted(machines)))

@@ -235,6 +235,18 @@ def test_who_holds_what_after_an_edit_by_hand(entries, held, doubtful) -> None:
     assert given not in {*held, *doubtful}
 
 
+def test_an_entry_is_of_the_one_that_has_most_of_its_own_there() -> None:
+    """A value that was another's by chance, such as a rack that had one host, takes it from none."""
+    one, two = ({'host': f'h{n}', 'ip': f'i{n}', 'rack': f'r{n}'} for n in (1, 2))
+    claims = [
+        Claim.of(n, entry, {**entry, 'used': 1}, n - 1, ['host', 'ip', 'rack'])
+        for n, entry in ((1, one), (2, two))
+    ]
+    moved = Cmdb.of([{**one, 'rack': 'r2', 'used': 1}])
+    assert moved.holders(claims) == ({0: 1}, {})
+    assert moved.holders(claims[::-1]) == ({0: 1}, {})
+
+
 def test_a_release_restores_what_the_entry_was() -> None:
     before = Cmdb.parse(LAB)
     after = before.give(1, {'hostname': 'new', 'mac': 'm'})

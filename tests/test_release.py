@@ -19,7 +19,7 @@ from edeploylib.errors import (
 from edeploylib.identity import Key
 from edeploylib.inventory import Inventory
 from edeploylib.reassign import Wish, reassign
-from edeploylib.release import Ruling, fail, forget_key, installed, release
+from edeploylib.release import Ruling, Seen, fail, forget_key, installed, release
 from edeploylib.store import MemoryStore
 from edeploylib.store.protocol import Transaction
 from test_store import HOSTS, KEYED, SIZES, VM, World, edit, lab, machine, rename
@@ -118,11 +118,11 @@ def test_all_of_many_or_none(make) -> None:
     with pytest.raises(UnknownMachine, match='there is no machine 7'):
         rule(world, lambda desk: release([1, 7], desk))
     with pytest.raises(NotPossible, match=r"machine 2 .* was failed as 'vm', and is installing"):
-        rule(world, lambda desk: release([1, 2], desk, seen={2: ('vm', 'failed')}))
+        rule(world, lambda desk: release([1, 2], desk, seen={2: Seen(('vm', 'failed'))}))
     with pytest.raises(NotPossible, match="was released, and is installing as 'vm' by now"):
-        rule(world, lambda desk: release([1], desk, seen={1: None}))
+        rule(world, lambda desk: release([1], desk, seen={1: Seen(None)}))
     assert world.texts() == before
-    rule(world, lambda desk: release([1, 2], desk, seen={2: ('vm', 'installing')}))
+    rule(world, lambda desk: release([1, 2], desk, seen={2: Seen(('vm', 'installing'))}))
     assert world.texts()['vm.cmdb'] == HOSTS
 
 
@@ -455,3 +455,42 @@ def test_when_all_are_released_all_is_as_it_was(profiles, uploads) -> None:
             assert Cmdb.parse(store.files[name]).entries == Cmdb.parse(text).entries
         else:
             assert store.files[name] == text
+
+
+def test_a_machine_that_was_heard_of_meanwhile_is_not_released(make) -> None:
+    """It may be installing as what it was told at that moment."""
+    world = lab(make)
+    world.upload(machine(1))
+    with world.store.transaction() as desk:
+        seen = {1: Seen(('vm', 'installing'), desk.last_note(1))}
+    world.upload(machine(1))
+    with pytest.raises(NotPossible, match='has been heard of meanwhile'):
+        rule(world, lambda desk: release([1], desk, seen=seen))
+
+
+def test_an_entry_in_doubt_goes_to_one_of_those_it_may_be_of(make) -> None:
+    """By the operator's word, and to nobody else by that either."""
+    three = "[{'host': 'h1', 'ip': 'i1'}, {'host': 'h2', 'ip': 'i2'}, {'host': 'h3', 'ip': 'i3'}]"
+    world = lab(make, state="[('vm', 9)]", vm_cmdb=three)
+    for number in (1, 2, 3):
+        world.upload(machine(number))
+    swapped = [
+        {'host': 'h1', 'ip': 'i2', 'used': 1},
+        {'host': 'h2', 'ip': 'i1', 'used': 1},
+        entries(world)[2],
+    ]
+    world.write('vm.cmdb', repr(swapped))
+    with pytest.raises(UnclearEntry):
+        world.upload(machine(1))
+    with pytest.raises(NotPossible, match='unclear whether machine 1 or 2 holds entry 0'):
+        rule(world, lambda desk: reassign(3, 'vm', machine(3), desk, wish=Wish(0)))
+    rule(world, lambda desk: reassign(1, 'vm', machine(1), desk, wish=Wish(0)))
+    assert world.upload(machine(1)).variables['host'] == 'h1'
+    assert world.upload(machine(2)).variables['host'] == 'h2'
+
+
+def test_what_is_installed_stays_so_where_nothing_is_reassigned(make) -> None:
+    world = lab(make)
+    world.upload(machine(1))
+    rule(world, lambda desk: installed([1], desk))
+    assert rule(world, lambda desk: reassign(1, 'vm', machine(1), desk)).steps == ()

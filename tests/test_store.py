@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -886,3 +887,56 @@ def test_what_could_not_be_decided_is_in_the_journal(empty: Deployment) -> None:
         (refusal,) = records.last_words()
     assert refusal.name == machine(1).sysname
     assert 'vm.specs:1:1: not a Python literal' in refusal.reasons[0]
+
+
+def test_a_cmdb_that_comes_back_has_its_holders_still(make) -> None:
+    world = lab(make)
+    world.upload(machine(1))
+    text = world.texts()['vm.cmdb']
+    world.write('vm.cmdb', None)
+    assert 'host' not in world.upload(machine(1)).variables
+    world.write('vm.cmdb', text)
+    assert world.upload(machine(1)).variables['host'] == 'h1'
+    assert world.upload(machine(2)).variables['host'] == 'h2'
+
+
+def test_machines_of_a_profile_that_is_gone_are_not_told_of_others(make) -> None:
+    world = lab(make)
+    world.upload(machine(1))
+    for kind in ('specs', 'configure'):
+        world.write(f'new.{kind}', world.texts()[f'vm.{kind}'])
+    world.write('new.cmdb', "[{'host': 'n1'}]")
+    world.write('state', "[('new', 2)]")
+    assert world.upload(machine(2)).contradictions == ()
+
+
+def test_a_card_that_goes_to_another_is_in_the_history_of_both(samples: Deployment) -> None:
+    samples.write(state="[('rack', 2)]", rack_specs='[]')
+    (samples.config / 'rack.cmdb').unlink()
+    card = ('network', 'eth0', 'serial', '02:00:00:00:00:01')
+    for serial, cards in (('A1', [card]), ('B2', []), ('B2', [card])):
+        box = Inventory.of([('system', 'product', 'serial', serial), *cards])
+        install(box, samples.store, samples.settings)
+    with closing(Records(samples.settings.ledger, 'SERVER')) as records:
+        assert records.history(1)[-1].reasons == ("mac '02:00:00:00:00:01' has gone to machine 2",)
+
+
+def test_an_edit_in_the_moment_of_the_commit_stays(empty: Deployment) -> None:
+    """An operator saves the state between the ledger's commit and the file's being written."""
+    empty.write(state="[('vm', 2)]", vm_specs='[]', vm_configure='pass', vm_cmdb=HOSTS)
+
+    def edit_then(frame: FrameType, event: str, _: object) -> None:
+        if event == 'call' and frame.f_code.co_name == 'publish':
+            empty.write(state="[('vm', 100)]  # mine")
+
+    sys.setprofile(edit_then)
+    try:
+        answer = install(machine(1), empty.store, empty.settings)
+    finally:
+        sys.setprofile(None)
+    assert answer.decision.variables['host'] == 'h1'
+    assert empty.texts()['state'] == "[('vm', 100)]  # mine"
+    assert "'used': 1" in empty.texts()['vm.cmdb']
+    assert install(machine(2), empty.store, empty.settings).decision.variables['host'] == 'h2'
+    assert empty.texts()['state'] == "[('vm', 99)]  # mine"
+    assert not list(empty.config.glob('.*'))

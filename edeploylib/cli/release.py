@@ -51,7 +51,13 @@ def run(options: argparse.Namespace) -> int:
     seen: dict[int, Seen] = {}
     if not options.machines or len(rows) > 1:
         # What he has said yes to, or has chosen by, is to be so still.
-        seen = {row.id: (row.profile, row.status) if row.profile else None for row in rows}
+        seen = {
+            row.id: Seen(
+                (row.profile, row.status) if row.profile else None,
+                row.record.last.id if row.record.last else 0,
+            )
+            for row in rows
+        }
     if len(rows) > 1 and not (options.yes or options.dry_run) and not _is_sure(rows, options):
         print('nothing has been changed')
         return NO_MATCH

@@ -1,7 +1,7 @@
 """Files written whole or not at all."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from edeploylib.errors import StoreError
@@ -38,9 +38,9 @@ def read(path: str) -> bytes | None:
         raise StoreError(f'cannot read {path}: {error.strerror}') from None
 
 
-def write(texts: Mapping[str, bytes]) -> None:
+def write(texts: Mapping[str, bytes], is_due: Callable[[str], bool] = bool) -> None:
     """Write each text to its path, durably; raises StoreError."""
-    publish(stage(texts), texts)
+    publish(stage(texts), texts, is_due)
 
 
 def stage(texts: Mapping[str, bytes], like: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -95,10 +95,19 @@ def _keep_owner(descriptor: int, path: str) -> None:
         os.fchown(descriptor, old.st_uid, old.st_gid)
 
 
-def publish(staged: Mapping[str, str], texts: Mapping[str, bytes]) -> None:
-    """Put staged texts in their places, and the others over theirs."""
+def publish(
+    staged: Mapping[str, str], texts: Mapping[str, bytes], is_due: Callable[[str], bool] = bool
+) -> None:
+    """Put staged texts in their places, and the others over theirs.
+
+    ``is_due`` is asked of each path in the last moment: what somebody has
+    written there meanwhile stays.
+    """
     folders = set()
     for path, text in texts.items():
+        if not is_due(path):
+            discard(staged[path] for path in [path] if path in staged)
+            continue
         try:
             if path in staged:
                 os.rename(staged[path], path)
@@ -114,6 +123,13 @@ def publish(staged: Mapping[str, str], texts: Mapping[str, bytes]) -> None:
 def _write_in_place(path: str, text: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     with open(descriptor, 'wb') as file:
+        size = os.fstat(descriptor).st_size
+        try:
+            os.posix_fallocate(descriptor, 0, max(len(text), 1))
+        except OSError:
+            # A full disk is told before anything is overwritten.
+            os.ftruncate(descriptor, size)
+            raise
         file.write(text)
         file.truncate()
         file.flush()

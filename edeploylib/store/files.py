@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edeploylib.claims import Claim
 from edeploylib.cmdb import Cmdb
-from edeploylib.errors import EditedMeanwhile, StoreError
+from edeploylib.errors import EdeployError, EditedMeanwhile, StoreError
 from edeploylib.identity import Key, Machine
 from edeploylib.inventory import Inventory
 from edeploylib.select import Assignment, Changes, Decision
@@ -73,6 +73,9 @@ class FileTransaction(Texts):
     def machine(self, id: int) -> Machine | None:
         return self._ledger.machine(id)
 
+    def last_note(self, machine: int) -> int:
+        return self._ledger.last_note(machine)
+
     def assignment(self, machine: Machine) -> Assignment | None:
         return self._ledger.assignment(machine)
 
@@ -134,7 +137,14 @@ class FileTransaction(Texts):
             discard(staged.values())
             raise
         self._inventory = None
-        publish(staged, texts)
+
+        def is_due(path: str) -> bool:
+            if digest(read(path)) == unwritten[path].base:
+                return True
+            _warn(path, 'it was edited while this was committed')
+            return False
+
+        publish(staged, texts, is_due)
         if texts:
             self._ledger.written()
 
@@ -191,12 +201,24 @@ def _recover(ledger: Ledger) -> None:
             _warn(path, 'its folder is gone')
         elif there == text:
             continue
-        elif digest(there) == base:
+        elif digest(there) == base or _is_cut_off(path, there, text):
             texts[path] = text
         else:
             _warn(path, 'it was edited after a crash')
     write(texts)
     ledger.written()
+
+
+def _is_cut_off(path: str, there: bytes | None, text: bytes) -> bool:
+    """Whether a file was being written in place when the power failed: it is no edit."""
+    if there is None or os.access(os.path.dirname(path), os.W_OK):
+        return False
+    parse = State.parse if os.path.basename(path) == 'state' else Cmdb.parse
+    try:
+        parse(there)
+    except EdeployError:
+        return True
+    return text.startswith(there)
 
 
 def _warn(path: str, why: str) -> None:

@@ -206,6 +206,11 @@ class Ledger:
         )
         return self._machine(id) if there else None
 
+    def last_note(self, machine: int) -> int:
+        """The number of the journal's last line on a machine, 0 if there is none."""
+        ((last,),) = self._rows('SELECT max(id) FROM journal WHERE machine = ?', machine)
+        return int(last or 0)
+
     def _machine(self, id: int) -> Machine:
         ((name,),) = self._rows('SELECT name FROM machines WHERE id = ?', id)
         keys = self._rows('SELECT kind, value FROM keys WHERE machine = ?', id)
@@ -249,6 +254,9 @@ class Ledger:
             if held is not None:
                 assert id is not None
                 self._assign(id, held, context, now)
+            for key, former in decision.identity.moved if decision.profile is not None else ():
+                moved = [f'{key} has gone to machine {id}']
+                self._note(now, former.id, former.name, None, 'key moved', {}, moved, context)
             self._note(
                 now,
                 id,

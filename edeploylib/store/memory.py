@@ -65,6 +65,9 @@ class MemoryTransaction(Texts):
     def machine(self, id: int) -> Machine | None:
         return self._machine(id) if id in self._store.names else None
 
+    def last_note(self, machine: int) -> int:
+        return len(self._store.journal) + len(self._store.rulings)
+
     def _machine(self, id: int) -> Machine:
         keys = frozenset(key for key, owner in self._store.owners.items() if owner == id)
         return Machine(id, self._store.names[id], keys)

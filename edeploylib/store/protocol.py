@@ -26,6 +26,9 @@ class Transaction(World, Protocol):
     def machine(self, id: int) -> Machine | None:
         """The machine of that number, if there is one."""
 
+    def last_note(self, machine: int) -> int:
+        """A number that grows with all that is recorded of a machine."""
+
     def rule(self, ruling: 'Ruling') -> None:
         """Make an operator's changes durable, all of them or none."""
 
