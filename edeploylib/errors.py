@@ -82,7 +82,8 @@ class EdeployError(Exception):
         excerpt = self.place.excerpt if self.place else ''
         hint = f'hint: {self.hint}' if self.hint else ''
         others = [other.report() for other in self.others]
-        return '\n'.join(part for part in (str(self), excerpt, hint, *others) if part)
+        first = printable(str(self))  # a file's name may have lines of its own
+        return '\n'.join(part for part in (first, excerpt, hint, *others) if part)
 
 
 Kind = TypeVar('Kind', bound=EdeployError)

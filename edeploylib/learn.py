@@ -274,7 +274,8 @@ def _device_rules(
         eth, mac = _variable('eth', count, number), _variable('mac', count, number)
         rules.append(LearnedRule((CARD, eth, 'serial', mac)))
         address = Trait(CARD, str(number), 'ipv4', CARD)
-        if None not in machines.counts(address):
+        # Of several cards, it may boot by another the next time.
+        if count == 1 and None not in machines.counts(address):
             # Not $ip, which a CMDB entry may have: a variable wins.
             dhcp = _variable('dhcp', count, number)
             rules.append(LearnedRule((CARD, eth, 'ipv4', dhcp)))

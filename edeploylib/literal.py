@@ -22,6 +22,7 @@ _LINE_END = re.compile(r'\r\n|\r|\n')
 _BLANK = re.compile(r'[ \t\f\r\n]*')
 _COMMENT = re.compile(r'#[^\r\n]*')
 _FILTERS = Lock()
+_LONGEST_LINE = 4096
 # Well under the interpreter's limit for turning an integer into text.
 _LARGEST_INT = 1 << 4096
 
@@ -91,7 +92,9 @@ class Source:
         line = bisect_right(self._starts, offset)
         start = self._starts[line - 1]
         end = self._starts[line] if line < len(self._starts) else len(self.text)
-        return Place(self.origin, line, offset - start + 1, self.text[start:end].rstrip('\r\n'))
+        # A line that nobody could read is not copied for each of its places.
+        text = self.text[start:end].rstrip('\r\n') if end - start <= _LONGEST_LINE else ''
+        return Place(self.origin, line, offset - start + 1, text)
 
     def fail(self, message: str, where: ast.expr | int, hint: str = '') -> NoReturn:
         raise self.error(message, place=self.place(where), hint=hint) from None

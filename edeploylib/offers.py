@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from edeploylib.claims import Claim, Holders, includes
 from edeploylib.cmdb import Cmdb
-from edeploylib.errors import EdeployError
+from edeploylib.errors import EdeployError, UnclearEntry
 from edeploylib.identity import Identity, Key, keys_of
 from edeploylib.inventory import Inventory, Scalar
 from edeploylib.match import Match, match
-from edeploylib.select import Assignment, World, identify_machine
+from edeploylib.select import Assignment, World, check_clear, identify_machine
 from edeploylib.simulate import Files, Simulation
 from edeploylib.state import ProfileName
 
@@ -121,7 +121,7 @@ def find_offers(
         for its, inventory, assignment in zip(offers, inventories, held, strict=True):
             offer = desk.offer(inventory, assignment)
             if offer is not None:
-                its[profile] = offer
+                its[profile] = _unless_stuck(offer, profile, assignment, world)
         if desk.is_unclear:
             unclear.add(profile)
     candidates = tuple(
@@ -131,6 +131,21 @@ def find_offers(
         )
     )
     return Offers(candidates, tuple(groups), left, units, frozenset(unclear))
+
+
+def _unless_stuck(
+    offer: Offer | EdeployError, profile: ProfileName, held: Assignment | None, world: Simulation
+) -> Offer | EdeployError:
+    """The offer, or what keeps a machine from leaving the profile that it holds."""
+    if held is None or held.claim is None or held.profile == profile:
+        return offer
+    listed = world.state().quotas
+    try:
+        for left in [held.profile] if held.profile in listed else listed:
+            world.cmdb(left)
+    except EdeployError as error:
+        return error
+    return offer
 
 
 def _identified(
@@ -190,13 +205,18 @@ class _Desk:
         has_unit = held is not None and held.holds_unit and held.profile == self._profile
         if cmdb is None:
             return Offer((self._number(None, Group(self._profile)),), has_unit, True)
-        return self._of_entries(cmdb, found, held, has_unit)
+        try:
+            return self._of_entries(cmdb, found, held, has_unit)
+        except UnclearEntry as error:
+            return error
 
     def _of_entries(
         self, cmdb: Cmdb, found: Match, held: Assignment | None, has_unit: bool
     ) -> Offer:
         cmdb, holders, used = self._entries = self._entries or self._read(cmdb)
         mine = holders.index_of(held.machine) if held else None
+        if held:
+            check_clear(held.machine, self._profile, holders)
         if found.keys:
             has_entry = mine is not None and includes(cmdb.entries[mine], found.keys)
             return Offer((self._keyed(cmdb, holders, found.keys),), has_unit, has_entry)

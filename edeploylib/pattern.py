@@ -73,6 +73,13 @@ def trimmed(pattern: str) -> str:
 
 def growth(pattern: str) -> Growth:
     """The growth of ``re.search`` with a pattern that can be compiled."""
+    try:
+        return _growth(pattern)
+    except RecursionError:
+        return Growth(power=1000)  # as nobody writes by hand
+
+
+def _growth(pattern: str) -> Growth:
     tree = parser.parse(pattern)
     ignores = tree.state.flags & re.IGNORECASE or _has_flag(list(tree), re.IGNORECASE)
     nodes = _Nodes(ignore_case=bool(ignores))

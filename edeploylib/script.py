@@ -44,8 +44,7 @@ def parse(text: str | bytes, origin: str = '<configure>') -> str:
     """A profile's configure script as text; raises ConfigureError if it is no Python."""
     source = decoded(text, origin, ConfigureError)
     try:
-        with quietly():
-            ast.parse(source)
+        tree_of(source)
     except SyntaxError as broken:
         line, column = broken.lineno or 0, broken.offset or 0
         place = Place(origin, line, column, (broken.text or '').rstrip())
@@ -53,6 +52,24 @@ def parse(text: str | bytes, origin: str = '<configure>') -> str:
     except (ValueError, MemoryError, RecursionError) as broken:
         raise ConfigureError(f'not Python 3: {broken}', place=Place(origin)) from None
     return source
+
+
+def tree_of(source: str) -> ast.Module:
+    """The syntax tree of a script that Python takes; raises what ``compile`` does.
+
+    It is compiled, which runs nothing, since a tree alone may be none that can
+    be run. A script stands behind others' lines, where no ``__future__`` may.
+    """
+    with quietly():
+        tree = ast.parse(source)
+        compile(source, '<configure>', 'exec', dont_inherit=True)
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and statement.module == '__future__':
+            number = statement.lineno
+            message = 'from __future__ is for the first line of a file, and others stand before it'
+            line = source.splitlines()[number - 1]
+            raise SyntaxError(message, ('<configure>', number, 1, line))
+    return tree
 
 
 def render(decision: Decided, configure: str, settings: Links) -> str:

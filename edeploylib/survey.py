@@ -100,8 +100,12 @@ def texts_of(folder: str) -> Texts:
         if name != 'state' and not name.endswith(SUFFIXES):
             contents[name] = b''
             continue
+        path = os.path.join(folder, name)
+        if os.path.exists(path) and not os.path.isfile(path):
+            unreadable[name] = 'cannot read it: it is no file'
+            continue
         try:
-            with open(os.path.join(folder, name), 'rb') as file:
+            with open(path, 'rb') as file:
                 contents[name] = file.read()
         except OSError as error:
             unreadable[name] = f'cannot read it: {error.strerror}'

@@ -156,7 +156,9 @@ def test_a_pure_room_touches_nothing(room: str) -> None:
 def test_nothing_is_evaluated_anywhere() -> None:
     for path in ROOT.glob('edeploylib/**/*.py'):
         names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
-        assert names.isdisjoint({'eval', 'exec', 'compile'}), path
+        # What is compiled is not run: one room asks whether Python would take a script.
+        forbidden = {'eval', 'exec'} | ({'compile'} if path.name != 'script.py' else set())
+        assert names.isdisjoint(forbidden), path
 
 
 def test_the_machine_needs_the_standard_library_alone() -> None:

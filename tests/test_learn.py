@@ -58,7 +58,8 @@ def test_each_trait_gets_the_rule_that_an_operator_would_write() -> None:
     assert ('memory', 'total', 'size', 'range(137438937088, 137438953472)') in rules
     assert ('network', '$eth1', 'businfo', 'pci@0000:04:00.1') in rules
     assert ('network', '$eth1', 'serial', '$mac1') in rules
-    assert ('network', '$eth0', 'ipv4', '$dhcp0') in rules
+    # By which of several cards a machine has booted may be another the next time.
+    assert not any(rule[2] == 'ipv4' for rule in rules)
     texts = repr(rules)
     for volatile in ('bogomips', 'loops', 'kernel', 'scheduler', 'link', 'uuid', 'wwn', "'$ip"):
         assert volatile not in texts

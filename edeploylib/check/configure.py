@@ -13,8 +13,8 @@ from edeploylib.check.findings import Finding, of_error
 from edeploylib.check.python2 import leftovers
 from edeploylib.check.read import Unread
 from edeploylib.errors import ConfigureError, Place
-from edeploylib.literal import decoded, quietly
-from edeploylib.script import helpers
+from edeploylib.literal import decoded
+from edeploylib.script import helpers, tree_of
 
 VARIABLES = 'var'
 
@@ -57,6 +57,9 @@ _CONVERSION = re.compile(
 
 _LINE_END = re.compile(r'\r\n|\r|\n')
 
+# Where names may come from that the tree does not show.
+_NAMESPACES = ('globals', 'locals', 'exec', 'eval', 'vars')
+
 # Nodes that Python has from 3.12 on.
 _TYPES = ('TypeVar', 'ParamSpec', 'TypeVarTuple')
 
@@ -81,8 +84,12 @@ def read_script(content: bytes, origin: str) -> tuple[Script, list[Finding]]:
     tree, findings = _parsed(text, origin)
     if tree is None:
         raise Unread(findings)
-    reader = _Reader(tree, text, origin)
-    return reader.script(), [*findings, *reader.findings()]
+    try:
+        reader = _Reader(tree, text, origin)
+        return reader.script(), [*findings, *reader.findings()]
+    except RecursionError:
+        # Python takes it, and it is told no more of: nobody writes so by hand.
+        return Script(origin, {}, True), findings
 
 
 def _parsed(text: str, origin: str) -> tuple[ast.Module | None, list[Finding]]:
@@ -105,8 +112,7 @@ def _parsed(text: str, origin: str) -> tuple[ast.Module | None, list[Finding]]:
 
 def _fault(text: str, origin: str) -> ast.Module | Finding:
     try:
-        with quietly():
-            return ast.parse(text)
+        return tree_of(text)
     except SyntaxError as broken:
         place = _place_of(broken, text, origin)
         if isinstance(broken, TabError):
@@ -150,7 +156,12 @@ class _Reader:
 
     def _is_open(self) -> bool:
         """Whether ``var`` gets what is not followed, or is another thing."""
-        return VARIABLES in self._bound or any(map(_opens, self._nodes))
+        own = {node.name for node in self._nodes if isinstance(node, ast.FunctionDef)}
+        return (
+            VARIABLES in self._bound
+            or any(map(_opens, self._nodes))
+            or any(_hands_over(node, own) for node in self._nodes)
+        )
 
     def _uses(self) -> Iterator[tuple[str, Place]]:
         for node in self._nodes:
@@ -210,11 +221,11 @@ class _Reader:
                 ):
                     yield from _texts(left)
                 case ast.Try(handlers=handlers, body=body) if any(map(_catches_key, handlers)):
-                    for inner in (inner for stmt in body for inner in ast.walk(stmt)):
-                        if isinstance(inner, ast.Subscript):
-                            yield from _texts(inner.slice)
-                        elif isinstance(inner, ast.BinOp):
-                            yield from (name for name, _ in _formatted(inner.left))
+                    yield from _named_in(body)
+                case ast.With(items=items, body=body) if any(map(_suppresses, items)):
+                    yield from _named_in(body)
+                case ast.If(test=test, body=body, orelse=orelse) if _asks_profile(test):
+                    yield from _named_in([*body, *orelse])
 
     def findings(self) -> Iterator[Finding]:
         known = self._bound | _given()
@@ -232,13 +243,15 @@ class _Reader:
                         )
                     elif not is_open:
                         yield self._unknown(name, self._place(node), known)
-                case ast.Attribute(attr=name) if name in _METHODS:
+                case ast.Attribute(attr=name) if name in _METHODS and id(node) not in tried:
                     message = f'Python 2: dicts have no {name}()'
                     yield Finding('python2-method', self._place(node), message)
                 case ast.BinOp(left=left) if _prints(left) or _is_print(left):
                     message = 'Python 2: print without brackets around all of it'
                     yield Finding('python2-print', self._place(node), message)
-                case ast.Expr(value=ast.Tuple(elts=[first, *_])) if _prints(first):
+                case ast.Expr(value=ast.Tuple(elts=[first, *more])) if _prints(first) and not all(
+                    map(_prints, more)
+                ):
                     message = 'Python 2: print without brackets around all of it'
                     yield Finding('python2-print', self._place(node), message)
                 case ast.BinOp(op=ast.Mod(), left=left, right=right) if _is_var(right):
@@ -272,13 +285,15 @@ class _Reader:
 
     def _tried(self) -> set[int]:
         """The nodes for which the script knows what to do if they fail."""
-        return {
-            id(inner)
-            for node in self._nodes
-            if isinstance(node, ast.Try) and node.handlers
-            for statement in (*node.body, *(s for h in node.handlers for s in h.body))
-            for inner in ast.walk(statement)
-        }
+        tried: list[ast.AST] = []
+        for node in self._nodes:
+            if isinstance(node, ast.Try) and node.handlers:
+                tried += [*node.body, *(s for h in node.handlers for s in h.body)]
+            elif isinstance(node, ast.If) and _asks_python(node.test):
+                tried += [*node.body, *node.orelse]
+            elif isinstance(node, ast.IfExp) and _asks_python(node.test):
+                tried += [node.body, node.orelse]
+        return {id(inner) for node in tried for inner in ast.walk(node)}
 
     def _old_imports(self, tried: set[int]) -> Iterator[Finding]:
         for node in self._nodes:
@@ -296,8 +311,41 @@ class _Reader:
                     yield Finding('python2-import', self._place(node), message, hint)
 
 
+def _named_in(body: list[ast.stmt]) -> Iterator[str]:
+    """The names that statements take of ``var``."""
+    for inner in (inner for statement in body for inner in ast.walk(statement)):
+        if isinstance(inner, ast.Subscript):
+            yield from _texts(inner.slice)
+        elif isinstance(inner, ast.BinOp):
+            yield from (name for name, _ in _formatted(inner.left))
+
+
+def _suppresses(item: ast.withitem) -> bool:
+    called = item.context_expr
+    return isinstance(called, ast.Call) and 'suppress' in ast.unparse(called.func)
+
+
+def _asks_profile(test: ast.expr) -> bool:
+    """A script that several profiles share takes each one's variables."""
+    return any(isinstance(node, ast.Name) and node.id == 'PROFILE' for node in ast.walk(test))
+
+
+def _hands_over(node: ast.AST, own: set[str]) -> bool:
+    """Whether ``var`` is given to a function of the script's own."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return False
+    given = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return node.func.id in own and any(map(_is_var, given))
+
+
 def _opens(node: ast.AST) -> bool:
     match node:
+        case ast.Call(func=ast.Attribute(value=value, attr='setdefault'), args=[key, *_]):
+            return _is_var(value) and _text(key) is None
+        case ast.Compare(left=left, ops=[ast.In() | ast.NotIn()], comparators=[right]):
+            return _is_var(right) and _text(left) is None
+        case ast.Compare(comparators=[ast.Call(func=ast.Attribute(value=value, attr='keys'))]):
+            return _is_var(value)
         case ast.Attribute(value=value, attr='update' | 'clear' | '__setitem__'):
             return _is_var(value)
         case ast.Name(id='globals' | 'locals' | 'exec' | 'eval'):
@@ -342,8 +390,21 @@ def _formatted(node: ast.expr) -> Iterator[tuple[str, ast.Constant]]:
 
 def _odd_conversion(template: str) -> int | None:
     """Where the first '%' is that is no conversion of a mapping."""
-    offset = _CONVERSION.sub(lambda right: '.' * len(right[0]), template).find('%')
+    rest = _CONVERSION.sub(lambda right: '.' * len(right[0]), template)
+    if '%(' not in template and re.fullmatch(r'[^%]*%[sra][^%]*', rest):
+        return None  # all of var, as one text
+    offset = rest.find('%')
     return None if offset < 0 else offset
+
+
+def _asks_python(test: ast.expr) -> bool:
+    """Whether a script asks which Python it is run by, or what an object has."""
+    names = {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in ast.walk(test)
+        if isinstance(node, ast.Name | ast.Attribute)
+    }
+    return bool(names & {'version_info', 'hexversion', 'hasattr', 'PY2', 'PY3'})
 
 
 def _catches_key(handler: ast.ExceptHandler) -> bool:
@@ -365,7 +426,7 @@ def _hides_names(node: ast.AST) -> bool:
     """Whether names may come from where the tree does not show."""
     if isinstance(node, ast.ImportFrom):
         return any(alias.name == '*' for alias in node.names)
-    return isinstance(node, ast.Name) and node.id in ('globals', 'exec', 'eval', 'vars')
+    return isinstance(node, ast.Name) and node.id in _NAMESPACES
 
 
 def _bound_names(nodes: list[ast.AST]) -> Iterator[str]:
@@ -393,5 +454,6 @@ def _bound_names(nodes: list[ast.AST]) -> Iterator[str]:
 def _given() -> frozenset[str]:
     """What Python and the head of each script define."""
     head = _bound_names(list(ast.walk(ast.parse(helpers()))))
-    tools = ('hpacucli', 'ipmi', 'megacli', '__file__', '__name__', '__annotations__')
-    return frozenset((*dir(builtins), *head, *tools, VARIABLES))
+    tools = ('hpacucli', 'ipmi', 'megacli')
+    own = ('__file__', '__name__', '__annotations__', '__builtins__')
+    return frozenset((*dir(builtins), *head, *tools, *own, VARIABLES))

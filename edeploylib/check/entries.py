@@ -25,7 +25,9 @@ _SHARED = frozenset(
 _OF_HOST = {'ipmi', 'bmc', 'ilo', 'drac', 'idrac', 'imm', 'oob', 'eth', 'bond', 'host', 'node'}
 _ADDRESS = {'ip', 'ipaddr', 'ipaddress', 'ipv', 'address'}
 _OF_NETWORK = {'gateway', 'gw', 'dns', 'nameserver', 'broadcast', 'router'}
-_NETMASK = ('netmask', 'mask', 'prefix', 'prefixlen')
+# What stands beside such a word where the value is something else.
+_NO_ADDRESS = {'version', 'name', 'port', 'mac', 'id', 'count', 'domain'}
+_NETMASK = ('netmask', 'prefixlen')
 _GATEWAY = ('gateway', 'gw')
 
 _OCTET = r'(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
@@ -105,6 +107,8 @@ def owners(found: PlacedCmdb) -> Owners:
         for key, value in entry.items():
             kind = kind_of(key)
             text = text_as(kind, value) if kind else None
+            if kind == HOSTNAME and text and '.' not in text:
+                text = f'{text}.{entry.get("domain", "")}'.rstrip('.')
             if kind and text is not None:
                 columns[kind].setdefault(text, []).append((index, key))
     return columns
@@ -166,7 +170,7 @@ def _shapes(key: str) -> tuple[tuple[str, Callable[[str], bool], str], ...]:
         return (('bad-netmask', _is_netmask, 'netmask'),)
     if kind == IP:
         return (('bad-ip', _may_be_own_ip, 'IP address'),)
-    if _words(key) & _OF_NETWORK:
+    if _words(key) & _OF_NETWORK and not _words(key) & _NO_ADDRESS:
         return (('bad-ip', _may_be_ip, 'IP address'),)
     if key.lower() in ('mac', 'macaddr', 'mac_address'):
         return (('bad-mac', _is_mac, 'MAC'),)

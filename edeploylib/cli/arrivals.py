@@ -61,8 +61,10 @@ def _files(path: str) -> Iterator[str]:
     except OSError as error:
         raise StoreError(f'cannot read {path}: {error.strerror}') from None
     for name in names:
-        if name.endswith(_KINDS) and not name.startswith('.'):
-            yield os.path.join(path, name)
+        inside = os.path.join(path, name)
+        is_odd = os.path.exists(inside) and not os.path.isfile(inside)  # it might never end
+        if name.endswith(_KINDS) and not name.startswith('.') and not is_odd:
+            yield inside
 
 
 def progress(text: str) -> None:

@@ -33,7 +33,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
+    parser = output.Parser(
         prog='edeployctl', description='Answer what operators of an edeploy server ask.'
     )
     parser.add_argument('--version', action='version', version=f'edeploy {__version__}')

@@ -6,7 +6,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, failed, paint, read, run, table, warn
+from edeploylib.cli.output import (
+    ERROR,
+    MATCH,
+    NO_MATCH,
+    Parser,
+    failed,
+    paint,
+    read,
+    run,
+    table,
+    warn,
+)
 from edeploylib.errors import EdeployError, UnknownVariable
 from edeploylib.explain import Explanation, explain, shown_fact
 from edeploylib.inventory import Inventory
@@ -17,7 +28,7 @@ from edeploylib.store.folder import Folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='python -m edeploylib.match',
         description='Say whether hardware satisfies specs, with which facts, or why not.',
         epilog=f'exit status: {MATCH} match, {NO_MATCH} no match, {ERROR} error',

@@ -1,17 +1,26 @@
 """What every command does alike."""
 
+import argparse
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from edeploylib.errors import EdeployError, StoreError, printable
 
 MATCH, NO_MATCH, ERROR = 0, 1, 2
 
 _COLORS = {'bold': 1, 'red': 31, 'green': 32}
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a slip in the command line as all errors are told."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def run(command: Callable[[], int]) -> int:

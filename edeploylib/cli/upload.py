@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, read, run, warn
+from edeploylib.cli.output import ERROR, MATCH, NO_MATCH, Parser, read, run, warn
 from edeploylib.inventory import Inventory
 from edeploylib.service import install, refusal_lines, report_failure
 from edeploylib.settings import DEFAULT_SECTION, Settings
@@ -12,7 +12,7 @@ from edeploylib.store import FileStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='upload.py',
         description='Give a machine its profile as an upload does; print its configure script.',
         epilog=f'exit status: {MATCH} done, {NO_MATCH} no profile can take it, {ERROR} error',

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 
 from edeploylib.errors import MissingFile, StoreError
 from edeploylib.identity import Machine
@@ -12,6 +12,9 @@ from edeploylib.store.disk import read
 from edeploylib.store.files import digest
 from edeploylib.store.ledger import Unwritten
 from edeploylib.store.records import Records
+
+# Looks at files that change while they are read.
+_ATTEMPTS = 5
 
 _KINDS = ('.specs', '.configure', '.cmdb')
 
@@ -47,17 +50,30 @@ class Snapshot:
 
         Nobody is known where there is no ledger yet. Raises StoreError.
         """
-        with closing(Records(settings.ledger, settings.section)) as records:
-            known = records.all()
-            # While the ledger is read nobody can commit; and what has been
-            # committed and is not in its file yet stands there.
-            return cls(
-                settings.configdir if folder is None else folder,
-                dict(_texts(folder or settings.configdir, records.unwritten())),
-                tuple(Machine(one.id, one.name, frozenset(one.keys)) for one in known),
-                tuple(one.holding.assignment for one in known if one.holding is not None),
-                records.last_id,
-            )
+        where = settings.configdir if folder is None else folder
+        for _ in range(_ATTEMPTS):
+            before = _identities(where)
+            with closing(Records(settings.ledger, settings.section)) as records:
+                known, unwritten, last = records.all(), records.unwritten(), records.last_id
+            # Without the ledger, which uploads would have to wait for. What has been
+            # committed and is not in its file yet stands in what is unwritten.
+            texts = dict(_texts(where, unwritten))
+            if _identities(where) == before:
+                break
+        machines = tuple(Machine(one.id, one.name, frozenset(one.keys)) for one in known)
+        held = tuple(one.holding.assignment for one in known if one.holding is not None)
+        return cls(where, texts, machines, held, last)
+
+
+def _identities(folder: str) -> dict[str, tuple[int, ...]]:
+    """By which the files of a folder are seen to be the same as before."""
+    found: dict[str, tuple[int, ...]] = {}
+    with suppress(OSError), os.scandir(folder) as there:
+        for one in there:
+            with suppress(OSError):
+                stat = one.stat()
+                found[one.name] = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return found
 
 
 def _texts(
@@ -79,6 +95,8 @@ def _text(
 ) -> Iterator[tuple[str, bytes | StoreError]]:
     path = os.path.realpath(os.path.join(folder, name))
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise StoreError(f'cannot read {path}: it is no file')
         text = read(path)
     except StoreError as error:
         yield name, error
