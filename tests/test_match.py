@@ -370,3 +370,10 @@ def test_a_smaller_choice_that_only_looks_possible_is_not_taken() -> None:
         if all(facts[chosen[n]][3] == facts[chosen[(n + 1) % 3]][2] for n in range(3))
     )
     assert found.facts == next(triples)
+
+
+def test_a_regular_expression_that_is_too_deep_is_given_up_on() -> None:
+    """And no wrong answer, nor a crash, is made of it."""
+    deep = '(' * 400 + 'a' + ')' * 400
+    with pytest.raises(SearchLimitExceeded):
+        match([('a', 'b', 'c', f'regexp({deep})')], [('a', 'b', 'c', 'aaaa')])

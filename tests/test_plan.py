@@ -1,6 +1,7 @@
 """``edeployctl plan``, as a process."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,54 @@ def test_a_client_s_text_does_not_reach_the_terminal_raw(lab: Deployment) -> Non
         _, out, err = plan(lab, hw, *option)
         assert '\x1b' not in out + err, option
     assert '\x1b' not in ''.join(desk('learn', hw)[1:])
+
+
+def test_what_is_in_doubt_is_not_proved(lab: Deployment) -> None:
+    """The upload is refused, whichever comes first."""
+    one = box('S1', 1, 1)
+    install(one, lab.store, lab.settings)
+    lab.put(
+        'small.cmdb',
+        "[{'hostname': 'h1', 'ip': '10.0.0.9', 'used': 1}, "
+        "{'hostname': 'h9', 'ip': '10.0.0.1', 'used': 1}]",
+    )
+    hw = put(lab.root / 'new', one)
+    status, out, _ = plan(lab, hw, '--order', 'any')
+    assert (status, 'error' in out) == (1, True)
+    assert plan(lab, hw, '--feasible')[0] == 1
+    with pytest.raises(EdeployError, match='unclear'):
+        install(one, lab.store, lab.settings)
+
+
+def test_a_profile_that_cannot_be_left_is_told(lab: Deployment) -> None:
+    one = box('S1', 1, 1)
+    install(one, lab.store, lab.settings)
+    lab.put('state', "[('small', 2), ('large', 1), ('any', 1)]")
+    lab.put('small.specs', "[('disk', '$disk', 'size', 'gt(9)')]")
+    lab.put('small.cmdb', '[')
+    lab.put('any.specs', '[]')
+    lab.put('any.configure', 'print(var)')
+    hw = put(lab.root / 'new', one)
+    for option in ([], ['--order', 'any']):
+        assert plan(lab, hw, *option)[0] == 1
+    with pytest.raises(EdeployError, match=r'small\.cmdb'):
+        install(one, lab.store, lab.settings)
+
+
+def test_what_is_no_file_is_not_waited_for(lab: Deployment) -> None:
+    """Neither by a plan nor by a check, nor by the uploads that come meanwhile."""
+    os.mkfifo(lab.config / 'old.specs')
+    hw = put(lab.root / 'new', box('S1', 1, 1))
+    os.mkfifo(hw / 'z.json')
+    assert plan(lab, hw)[0] == 0
+    status, out, _ = desk('check', lab.config)
+    assert (status, 'old.specs' in out) == (1, True)
+
+
+def test_a_name_of_a_file_makes_no_line_of_its_own(lab: Deployment) -> None:
+    hw = put(lab.root / 'new')
+    (hw / 'a\n12 of 12 machines get a profile\n.json').write_text('nothing')
+    status, out, err = plan(lab, hw)
+    assert status == 2
+    assert '12 of 12 machines get a profile' not in (out + err).splitlines()
+    assert '\x1b' not in plan(lab, '--\x1b[31mevil')[2]

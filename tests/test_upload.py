@@ -173,6 +173,16 @@ def test_odd_values_are_left_out(post: Post, samples: Deployment) -> None:
             b'# \xff',
             '{config}/rack.configure:1: expected UTF-8, found byte 0xff',
         ),
+        (
+            'rack.configure',
+            'return',
+            "{config}/rack.configure:1:1: not Python 3: 'return' outside",
+        ),
+        (
+            'rack.configure',
+            'from __future__ import print_function',
+            '{config}/rack.configure:1:1: not Python 3: from __future__ is for',
+        ),
         ('rack.cmdb', '[7]', '{config}/rack.cmdb:1:2: expected an entry, a dict'),
     ],
 )
