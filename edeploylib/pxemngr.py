@@ -7,7 +7,9 @@ from collections.abc import Sequence
 TIMEOUT = 10
 
 
-def register(name: str, macs: Sequence[str], program: str = 'pxemngr') -> str:
+def register(
+    name: str, macs: Sequence[str], program: str = 'pxemngr', timeout: float = TIMEOUT
+) -> str:
     """``pxemngr addsystem NAME MAC...``; returns what went wrong, or ''.
 
     Never raises: a machine is installed whether or not pxemngr knows it.
@@ -18,11 +20,11 @@ def register(name: str, macs: Sequence[str], program: str = 'pxemngr') -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=TIMEOUT,
+            timeout=timeout,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f'pxemngr addsystem {name} took more than {TIMEOUT} s'
+        return f'pxemngr addsystem {name} took more than {timeout:g} s'
     except (OSError, ValueError) as error:
         return f'pxemngr could not be run: {error}'
     if done.returncode == 0:

@@ -1,6 +1,7 @@
 """Who gets what in whatever order the machines come."""
 
 import random
+from collections.abc import Sequence
 
 from edeploylib.cli.arrivals import progress
 from edeploylib.cli.output import MATCH, NO_MATCH, table
@@ -31,10 +32,35 @@ def print_any_order(case: Case) -> int:
         lambda done: progress(f'{done} of {len(orders)} orders of arrival'),
     )
     progress('')
+    if case.options.json:
+        case.print_json({**_as_json(case, found, offers), 'orders': len(orders) + 1})
+    else:
+        _print(case, found, offers, len(orders))
+    placed = all(one.is_certain and one.possible[0] not in (REFUSED, FAILS) for one in found)
+    return MATCH if placed else NO_MATCH
+
+
+def _print(case: Case, found: Sequence[Prospect], offers: Offers, orders: int) -> None:
+    if found:
+        rows = [_prospect_row(one, offers) for one in found]
+        table(('machine', 'profile', 'entry', 'how sure'), rows)
+    for name, many, few in contested(offers):
+        print(printable(f'contested: {many} machines match {name}, which takes {few}'))
+    print(
+        f'tried: each machine as the first, and {orders} orders of all; '
+        'what is proved holds in every order'
+    )
     certain = sum(one.is_certain for one in found)
     varying = sum(len(one.seen) > 1 for one in found)
-    if case.options.json:
-        machines = [
+    case.summary(
+        f'{certain} of {count_of(len(found), "machine")} get the same in any order; '
+        f'{varying} were seen to vary, {len(found) - certain - varying} might'
+    )
+
+
+def _as_json(case: Case, found: Sequence[Prospect], offers: Offers) -> dict[str, object]:
+    return {
+        'machines': [
             {
                 'file': path,
                 'machine': one.candidate.inventory.sysname,
@@ -46,30 +72,12 @@ def print_any_order(case: Case) -> int:
                 ],
             }
             for path, one in zip(case.arrivals.paths, found, strict=True)
-        ]
-        crowded = [
+        ],
+        'contested': [
             {'profile': name, 'machines': many, 'takes': few}
             for name, many, few in contested(offers)
-        ]
-        case.print_json({'machines': machines, 'contested': crowded, 'orders': len(orders) + 1})
-    else:
-        if found:
-            table(
-                ('machine', 'profile', 'entry', 'how sure'),
-                [_prospect_row(one, offers) for one in found],
-            )
-        for name, many, few in contested(offers):
-            print(printable(f'contested: {many} machines match {name}, which takes {few}'))
-        print(
-            f'tried: each machine as the first, and {len(orders)} orders of all; '
-            'what is proved holds in every order'
-        )
-        case.summary(
-            f'{certain} of {count_of(len(found), "machine")} get the same in any order; '
-            f'{varying} were seen to vary, {len(found) - certain - varying} might'
-        )
-    placed = all(one.is_certain and one.possible[0] not in (REFUSED, FAILS) for one in found)
-    return MATCH if placed else NO_MATCH
+        ],
+    }
 
 
 def _outcome_as_json(outcome: str) -> dict[str, object]:
