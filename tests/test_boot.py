@@ -253,6 +253,25 @@ def test_a_tree_keeps_no_trace_of_its_build(tmp_path: Path) -> None:
     assert list((tree / 'tmp').iterdir()) == []
 
 
+def test_no_link_of_a_tree_leads_to_the_builders_files(tmp_path: Path) -> None:
+    """A role may have any links; the builder is root."""
+    tree = a_tree(tmp_path / 'tree')
+    mine = tmp_path / 'mine'
+    mine.mkdir()
+    (mine / 'file').write_text('mine')
+    (mine / 'id').write_text('mine')
+    (tree / 'var/tmp').symlink_to(mine)
+    (tree / 'etc/machine-id').unlink()
+    (tree / 'etc/machine-id').symlink_to(mine / 'id')
+    trees.clean(tree)
+    assert {path.name: path.read_text() for path in mine.iterdir()} == {
+        'file': 'mine',
+        'id': 'mine',
+    }
+    assert (tree / 'etc/machine-id').read_text() == ''
+    assert not (tree / 'etc/machine-id').is_symlink()
+
+
 def test_what_a_build_makes_is_as_old_as_its_newest_package(tmp_path: Path) -> None:
     tree = a_tree(tmp_path / 'tree')
     trees.seal(tree, time.time())
@@ -308,6 +327,16 @@ def test_another_role_is_never_put_in_its_place(
     built(tmp_path, monkeypatch, GOOD)
     with pytest.raises(BuildError, match='was made from other files: choose another version'):
         built(tmp_path, monkeypatch, GOOD, f'[role]\n{SOURCES}packages = more\n')
+    (tmp_path / 'install/D12/base.built').unlink()
+    with pytest.raises(BuildError, match='was made from other files'):
+        built(tmp_path, monkeypatch, GOOD)  # it may have been made by hand
+
+
+def test_what_is_mounted_in_a_tree_is_told(tmp_path: Path) -> None:
+    mounts = tmp_path / 'mounts'
+    mounts.write_text(f'/dev/a / ext4 rw 0 0\n/dev/b {tmp_path}/tree/mnt\\040x ext4 rw 0 0\n')
+    assert trees.mounts_below(tmp_path / 'tree', mounts) == [f'{tmp_path}/tree/mnt x']
+    assert trees.mounts_below(tmp_path / 'other', mounts) == []
 
 
 def test_a_build_that_fails_leaves_nothing_but_its_log(

@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import tarfile
 import threading
@@ -123,6 +124,10 @@ def test_any_command_line_is_cut_into_words_without_loss(cmdline: str) -> None:
         ),
         ('SERV=a ONFAILURE=kexec', "ONFAILURE='kexec': expected one of console, halt, reboot"),
         ('SERV=a VERBOSE=yes', "VERBOSE='yes': expected 0 or 1"),
+        ('SERV=10.0.0.1:8080', 'expected a name or an address, the port is HTTP_PORT'),
+        ('SERV=http://10.0.0.1', 'expected a name or an address'),
+        ('SERV="a b"', 'expected a name or an address'),
+        ('SERV=a HTTP_PATH="/a b/"', 'expected a path without blanks'),
         ('SERV=a IP=', "IP='': expected CARD:dhcp"),
         ('SERV=a IP=eth0', "found 'eth0'"),
         (
@@ -467,6 +472,54 @@ def test_a_server_that_is_busy_is_asked_again(site: Site, heard: Heard) -> None:
     assert 'is busy (503): later; again in 20 s' in heard.said
 
 
+def test_no_server_is_waited_for_longer_than_patience(site: Site, heard: Heard) -> None:
+    """However long it asks one to wait."""
+    site.before.extend([('503 Busy', [('Retry-After', '60')])] * 9)
+    site.before.append(('503 Busy', [('Retry-After', '9' * 5000)]))
+    with pytest.raises(Failure, match='given up after 100 s'):
+        site.server(heard, 100).script_for(VM)
+    assert sum(site.waits) == 100
+
+
+def test_a_profile_may_have_blanks_in_its_name(site: Site, heard: Heard) -> None:
+    for kind in ('specs', 'configure', 'cmdb'):
+        (site.deployment.config / f'vm.{kind}').rename(site.deployment.config / f'my vm.{kind}')
+    site.deployment.put('state', "[('my vm', 1)]")
+    server = site.server(heard)
+    assert upload.profile_of(server.script_for(VM)) == 'my vm'
+    assert 'its quota given back' in server.report_failure(VM, 'my vm')
+
+
+def test_an_answer_that_is_cut_off_is_none(heard: Heard) -> None:
+    """Half of a configure script would be run as root."""
+    listening = socket.create_server(('127.0.0.1', 0))
+
+    def cut_off() -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                head = b'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n'
+                connection.sendall(head + b'#!/usr/bin/env python3\n#EDEPLOY_PROFILE = vm\n')
+
+    thread = threading.Thread(target=cut_off)
+    thread.start()
+    url = f'http://127.0.0.1:{listening.getsockname()[1]}/upload.py'
+    server = upload.Server(url, 'SERVER', heard.log, 0.5, lambda seconds: None)
+    with listening, pytest.raises(Failure, match='given up'):
+        server.script_for(b'[]')
+    thread.join()
+
+
+def test_a_full_log_ends_no_installation(tmp_path: Path) -> None:
+    """The machine must come to its end, and the server hear of it."""
+    console = io.StringIO()
+    log = Log(Path('/dev/full'), console)
+    log.step('still here')
+    assert log.try_run(['sh', '-c', 'echo much; exit 3']) == (3, ['much'])
+    assert 'still here' in console.getvalue()
+
+
 def test_a_server_that_is_away_is_waited_for_and_given_up(heard: Heard, tmp_path: Path) -> None:
     waits: list[float] = []
     server = upload.Server('http://127.0.0.1:9/upload.py', 'SERVER', heard.log, 40, waits.append)
@@ -548,6 +601,10 @@ def test_what_the_script_chose_is_read_as_a_shell_reads_it(tmp_path: Path) -> No
         ('ROLE=a\nDISK=b\n', 'chose no VERS'),
         ('ROLE=../etc\nVERS=1\nDISK=b\n', "ROLE='../etc': expected letters"),
         ("ROLE='a", '/vars is not readable'),
+        (
+            'ROLE=a\nVERS=1\nDISK=--version\n',
+            "DISK='--version': expected a disk, such as /dev/sda",
+        ),
     ],
 )
 def test_a_script_that_chose_no_role_is_told(
@@ -798,6 +855,23 @@ def test_fstab_has_what_the_script_has_mounted(tmp_path: Path) -> None:
         'UUID=u-s none swap sw 0 0\n'
     )
     assert finish.root_of(finish.fstab(Path('/chroot'), mounts, {})) == '/dev/vg/root'
+
+
+def test_fstab_keeps_what_was_meant() -> None:
+    """Subvolumes, and what a mount may not do; not what is no disk's."""
+    mounts = finish.parse_mounts(
+        '/dev/sda1 /chroot btrfs rw,relatime,subvolid=256,subvol=/@ 0 0\n'
+        '/dev/sda1 /chroot/home btrfs rw,noatime,subvol=/@home 0 0\n'
+        '/dev/sda2 /chroot/srv xfs ro,nosuid,noexec,prjquota,inode64 0 0\n'
+        'cgroup2 /chroot/sys/fs/cgroup cgroup2 rw 0 0\n/dev/sr0 /chroot/cd iso9660 ro 0 0\n'
+    )
+    swaps = 'Filename\n/chroot/swapfile file 1 0 -2\n/dev/zram0 partition 1 0 -3\n'
+    assert finish.fstab(Path('/chroot'), mounts, {}, swaps).splitlines()[1:] == [
+        '/dev/sda1 / btrfs defaults,subvol=/@ 0 1',
+        '/dev/sda1 /home btrfs defaults,noatime,subvol=/@home 0 2',
+        '/dev/sda2 /srv xfs defaults,ro,nosuid,noexec,prjquota 0 2',
+        '/swapfile none swap sw 0 0',
+    ]
 
 
 @pytest.mark.parametrize(

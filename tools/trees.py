@@ -248,19 +248,28 @@ def build(role: Role, tree: Path, report: Report, parent: Path | None = None) ->
         _bootstrap(role, tree, report)
     if role.files:
         report.step(f'files of {role.files.name}')
-        report.run('cp', '--recursive', '--no-target-directory', role.files, tree)
+        _lay_over(role.files, tree, report)
     for command in role.run:
         report.step(command)
         in_tree(report, tree, 'sh', '-ec', command)
     if role.script:
         report.step(f'running {role.script.name}')
-        inside = tree / 'tmp' / role.script.name
+        inside = tree / '.edeploy-script'
         shutil.copy(role.script, inside)
         inside.chmod(0o700)
-        in_tree(report, tree, f'/tmp/{role.script.name}')
+        in_tree(report, tree, f'/{inside.name}')
+        inside.unlink()
     report.step('removing the traces of the build')
     clean(tree)
     seal(tree, began)
+
+
+def _lay_over(files: Path, tree: Path, report: Report) -> None:
+    """From within, so that links of the tree lead where they do in the system to be."""
+    inside = tree / '.edeploy-files'
+    report.run('cp', '--recursive', '--no-target-directory', files, inside)
+    in_tree(report, tree, 'cp', '--recursive', '--no-target-directory', f'/{inside.name}', '/')
+    shutil.rmtree(inside)
 
 
 def in_tree(report: Report, tree: Path, *command: str) -> None:
@@ -289,27 +298,42 @@ def _bootstrap(role: Role, tree: Path, report: Report) -> None:
 
 
 def _install(role: Role, tree: Path, report: Report) -> None:
-    resolver = tree / 'etc/resolv.conf'
-    shutil.copy('/etc/resolv.conf', resolver)
-    policy = tree / 'usr/sbin/policy-rc.d'
-    policy.write_text('#!/bin/sh\nexit 101\n')
-    policy.chmod(0o755)
+    _put(tree / 'etc/resolv.conf', Path('/etc/resolv.conf').read_text(), tree)
+    _put(tree / 'usr/sbin/policy-rc.d', '#!/bin/sh\nexit 101\n', tree).chmod(0o755)
     in_tree(report, tree, 'apt-get', 'update', '--quiet=2')
     apt = ('apt-get', 'install', '--yes', '--quiet=2', '--no-install-recommends')
     in_tree(report, tree, *apt, *role.packages)
 
 
+def _is_inside(path: Path, tree: Path) -> bool:
+    """Whether a path stands in the tree, and no link of it leads to the builder's own files."""
+    return path.parent.resolve().is_relative_to(tree.resolve())
+
+
+def _put(path: Path, text: str, tree: Path) -> Path:
+    """A file of the tree, in place of a link, which may lead anywhere."""
+    if not _is_inside(path, tree):
+        raise BuildError(f'{path} leads out of the tree')
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+    return path
+
+
 def clean(tree: Path) -> None:
     for pattern in _TRACES:
         for path in tree.glob(pattern):
+            if not _is_inside(path, tree):
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    (tree / 'var/lib/apt/lists/partial').mkdir(parents=True, exist_ok=True)
+    lists = tree / 'var/lib/apt/lists/partial'
+    if _is_inside(lists, tree):
+        lists.mkdir(parents=True, exist_ok=True)
     if (tree / 'etc').is_dir():
         # Empty, it is filled in when the machine starts for the first time.
-        (tree / 'etc/machine-id').write_text('')
+        _put(tree / 'etc/machine-id', '', tree)
 
 
 def seal(tree: Path, began: float) -> None:
@@ -383,14 +407,17 @@ def publish(
     folder = install / version
     folder.mkdir(parents=True, exist_ok=True)
     tree, mark = folder / role.name, folder / f'{role.name}.built'
-    with _alone(folder):
-        if mark.is_file() and tree.is_dir():
-            if mark.read_text().strip() == role.fingerprint:
-                return tree
-            if not again:
-                raise BuildError(
-                    f'{tree} was made from other files: choose another version, or give --again'
-                )
+    with alone(folder):
+        archive = folder / f'{role.name}-{version}.edeploy'
+        is_there = tree.is_dir() and mark.is_file() and (archive.is_file() or not packed)
+        if is_there and mark.read_text().strip() == role.fingerprint:
+            return tree
+        if (tree.exists() or archive.exists()) and not again:
+            raise BuildError(
+                f'{tree} was made from other files: choose another version, or give --again'
+            )
+        if below := mounts_below(tree):
+            raise BuildError(f'{below[0]} is mounted in the tree: unmount it first')
         with scratch(folder, role.name) as work:
             report = Report(folder / f'{role.name}.log', role.name)
             new = work / role.name
@@ -407,8 +434,14 @@ def publish(
     return tree
 
 
+def mounts_below(folder: Path, mounts: Path = Path('/proc/self/mounts')) -> list[str]:
+    """What is mounted below a folder, which must not be deleted with it."""
+    places = (line.split()[1].replace('\\040', ' ') for line in mounts.read_text().splitlines())
+    return [place for place in places if Path(place).is_relative_to(folder.resolve())]
+
+
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Builds of one version wait for each other: they may share a role."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -425,6 +458,8 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
         if not Path(f'/proc/{left.name.rpartition("-")[2]}').exists():
             shutil.rmtree(left)
     scratch = folder / f'.{name}.building-{os.getpid()}'
+    if scratch.exists():  # of a build in a container, whose number was the same
+        shutil.rmtree(scratch)
     scratch.mkdir()
     try:
         yield scratch

@@ -74,6 +74,9 @@ def _reply(request: urllib.request.Request) -> Reply:
     except urllib.error.HTTPError as refused:
         response = refused
     with closing(response):
-        body = response.read(_MOST).decode(errors='replace')
+        body = response.read(_MOST)
+        if response.length and len(body) < _MOST:
+            raise http.client.IncompleteRead(body, response.length)
         after = response.headers.get('Retry-After', '')
-        return Reply(response.status, body, int(after) if after.isdecimal() else None)
+        seconds = int(after) if after.isdecimal() and len(after) < 6 else None
+        return Reply(response.status, body.decode(errors='replace'), seconds)

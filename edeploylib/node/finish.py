@@ -18,7 +18,12 @@ from edeploylib.node.roles import Choice
 # What programs in the new system find of the running one.
 _BOUND = ('dev', 'proc', 'sys', 'run')
 
-_NO_REAL_FILE_SYSTEMS = {'devtmpfs', 'proc', 'sysfs', 'tmpfs', 'devpts', 'efivarfs', 'securityfs'}
+_ON_DISKS = {'btrfs', 'exfat', 'ext2', 'ext3', 'ext4', 'f2fs', 'jfs', 'vfat', 'xfs'}
+
+# What of a mount's options is the operator's will, and not the kernel's way to say a default.
+_WILL = re.compile(
+    'subvol=.+|ro|noexec|nosuid|nodev|noatime|nodiratime|discard|compress.*|[upg]?r?j?quota|acl'
+)
 
 
 class Mount(NamedTuple):
@@ -27,11 +32,16 @@ class Mount(NamedTuple):
     device: str
     place: str
     kind: str
+    options: str = ''
 
 
 def parse_mounts(text: str) -> list[Mount]:
     rows = (line.split(' ') for line in text.splitlines())
-    return [Mount(_plain(row[0]), _plain(row[1]), row[2]) for row in rows if len(row) > 2]
+    return [
+        Mount(_plain(row[0]), _plain(row[1]), row[2], row[3] if len(row) > 3 else '')
+        for row in rows
+        if len(row) > 2
+    ]
 
 
 def _plain(word: str) -> str:
@@ -44,7 +54,7 @@ def mounts_below(chroot: Path, mounts: Iterable[Mount]) -> list[Mount]:
         mount.place: mount
         for mount in mounts
         if mount.place == str(chroot) or mount.place.startswith(f'{chroot}/')
-        if mount.kind not in _NO_REAL_FILE_SYSTEMS
+        if mount.kind in _ON_DISKS
     }
     return [last[place] for place in sorted(last)]
 
@@ -69,11 +79,19 @@ def fstab(chroot: Path, mounts: Iterable[Mount], uuids: dict[str, str], swaps: s
         order = 1 if place == '/' else 0 if mount.kind == 'vfat' else 2
         options = 'errors=remount-ro' if mount.kind.startswith('ext') else 'defaults'
         options = 'umask=0077' if mount.kind == 'vfat' else options
-        shown = place.replace('\\', '\\134').replace(' ', '\\040')
+        wanted = [word for word in mount.options.split(',') if _WILL.fullmatch(word)]
+        options = ','.join([options, *wanted])
+        shown = place.replace('\\', '\\134').replace(' ', '\\040').replace('\t', '\\011')
         lines.append(f'{_by_uuid(mount.device, uuids)} {shown} {mount.kind} {options} 0 {order}')
     for row in swaps.splitlines()[1:]:
         device = row.split()[0]
-        lines.append(f'{_by_uuid(device, uuids)} none swap sw 0 0')
+        if device.startswith(f'{chroot}/'):
+            device = device.removeprefix(str(chroot))  # a file of the system to be
+        elif not device.startswith('/dev/zram'):
+            device = _by_uuid(device, uuids)
+        else:
+            continue
+        lines.append(f'{device} none swap sw 0 0')
     return ''.join(f'{line}\n' for line in ['# Written by edeploy.', *lines])
 
 
@@ -155,6 +173,8 @@ def install_grub(disk: str, is_efi: bool, chroot: Path, log: Log) -> None:
     (chroot / 'boot/grub').mkdir(parents=True, exist_ok=True)
     if not any((chroot / folder / 'grub-install').exists() for folder in ('usr/sbin', 'sbin')):
         raise Failure('the role has no grub-install: it is to have grub2-common')
+    if not any((chroot / 'boot').glob('vmlinu[xz]*')):
+        raise Failure('the role has no kernel in /boot')
     for command in grub_commands(disk, is_efi):
         log.run(['chroot', chroot, *command], what=shlex.join(command))
 

@@ -60,8 +60,11 @@ class Log:
             self._show(printable(line))
 
     def _keep(self, line: str) -> None:
-        with self.path.open('a', encoding='utf-8', errors='replace') as file:
-            file.write(f'{self._time()} {line}\n')
+        try:
+            with self.path.open('a', encoding='utf-8', errors='replace') as file:
+                file.write(f'{self._time()} {line}\n')
+        except OSError:
+            pass  # where there is no room, the machine must come to its end all the same
 
     def _time(self) -> str:
         return f'[{self._clock():7.1f}]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from edeploylib.node.log import Failure
@@ -55,6 +56,13 @@ def parse(cmdline: str) -> Params:
     words, kept = split(cmdline)
     given = _assignments(words)
     serv = given.get('SERV', '')
+    if serv and not re.fullmatch(r'\[?[0-9A-Za-z.:_-]+\]?', serv):
+        raise Failure(f'SERV={serv!r}: expected a name or an address, the port is HTTP_PORT')
+    if serv.count(':') == 1:
+        raise Failure(f'SERV={serv!r}: expected a name or an address, the port is HTTP_PORT')
+    for name in ('HTTP_PATH', 'HPATH'):
+        if not re.fullmatch(r'[!-~]*', given.get(name, '')):
+            raise Failure(f'{name}={given[name]!r}: expected a path without blanks')
     if not serv:
         raise Failure('SERV is not on the kernel command line: expected the address of the server')
     return Params(

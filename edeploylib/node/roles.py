@@ -55,6 +55,8 @@ class Choice(NamedTuple):
         for name in ('ROLE', 'VERS'):
             if not _NAME.fullmatch(given[name]):
                 raise Failure(f'{name}={given[name]!r}: expected letters, digits and ._+~-')
+        if not given['DISK'].startswith('/dev/'):
+            raise Failure(f'DISK={given["DISK"]!r}: expected a disk, such as /dev/sda')
         urls = given.get('PXEMNGR_URL', ''), given.get('METADATA_URL', '')
         return cls(given['ROLE'], given['VERS'], given['DISK'], *urls, given)
 

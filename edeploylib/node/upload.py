@@ -18,7 +18,7 @@ _FIRST, _LONGEST, PATIENCE = 1, 15, 300
 # Answers of a server, or of a proxy before it, that may be another the next time.
 _BUSY = (502, 503, 504)
 
-_PROFILE = re.compile(r'^#EDEPLOY_PROFILE = (\S+)$', re.MULTILINE)
+_PROFILE = re.compile(r'^#EDEPLOY_PROFILE = (.+)$', re.MULTILINE)
 
 
 class Server(NamedTuple):
@@ -53,6 +53,7 @@ class Server(NamedTuple):
 
     def _ask(self, data: bytes, name: str = 'hw.json', **fields: str) -> client.Reply:
         """POST until there is an answer that counts, with growing pauses."""
+        patience = self.patience
         for pause in pauses(self.patience):
             try:
                 reply = client.post(self.url, {'section': self.section, **fields}, name, data)
@@ -63,9 +64,10 @@ class Server(NamedTuple):
                     return reply
                 after = reply.retry_after
                 problem = f'{self.url} is busy ({reply.status}): {reason_of(reply.body)}'
-            if pause is None:
+            if pause is None or patience <= 0:
                 break
-            pause = max(pause, min(after or 0, 60))
+            pause = min(max(pause, min(after or 0, 60)), patience)
+            patience -= pause
             self.log.step(f'{problem}; again in {pause:g} s')
             self.sleep(pause)
         raise Failure(f'{problem}\ngiven up after {self.patience:g} s of waiting')
