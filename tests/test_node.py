@@ -130,6 +130,7 @@ def test_any_command_line_is_cut_into_words_without_loss(cmdline: str) -> None:
         ('SERV=a HTTP_PATH="/a b/"', 'expected a path without blanks'),
         ('SERV=a IP=', "IP='': expected CARD:dhcp"),
         ('SERV=a IP=eth0', "found 'eth0'"),
+        ('SERV=a IP=eth0:10.0.0.5', "expected dhcp, none or ADDRESS/BITS in 'eth0:10.0.0.5'"),
         (
             'SERV=a IP=eth0:10.0.0.300/24',
             "expected dhcp, none or ADDRESS/BITS in 'eth0:10.0.0.300/24'",

@@ -15,6 +15,7 @@ A role has one of ``from``, ``suite`` and ``sources``.
 """
 
 import configparser
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -68,6 +69,9 @@ _SETTINGS = {
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+-]*')
 
 
+_PR_SET_PDEATHSIG = 1
+
+
 class BuildError(Exception):
     """Why a tree cannot be built; its text is for the operator."""
 
@@ -93,9 +97,12 @@ class Role(NamedTuple):
         for role in self.lineage:
             paths = [role.path, *_files(role.files), *([role.script] if role.script else [])]
             for path in paths:
-                mode = path.stat().st_mode
-                digest.update(f'{path.relative_to(role.path.parent)} {mode:o}\0'.encode())
-                digest.update(path.read_bytes())
+                is_program = path.stat().st_mode & 0o100 if path.is_file() else 0
+                digest.update(f'{path.relative_to(role.path.parent)} {is_program}\0'.encode())
+                if path.is_symlink():
+                    digest.update(os.readlink(path).encode())
+                elif path.is_file():
+                    digest.update(path.read_bytes())
         return digest.hexdigest()
 
     @property
@@ -127,6 +134,8 @@ def read_role(name: str, folder: Path = ROLES, below: tuple[str, ...] = ()) -> R
         key: path.parent / values[key].strip() for key in ('files', 'script') if key in values
     }
     for key, there in beside.items():
+        if not values[key].strip():
+            raise BuildError(f'{path}: expected a name as {key}')
         if not (there.is_dir() if key == 'files' else there.is_file()):
             raise BuildError(f'{path}: {key} = {there.name}, and {there} is not there')
     parent = values.get('from')
@@ -186,7 +195,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _files(folder: Path | None) -> list[Path]:
-    return sorted(path for path in folder.rglob('*') if path.is_file()) if folder else []
+    return sorted(folder.rglob('*')) if folder else []
 
 
 class Report:
@@ -219,6 +228,7 @@ class Report:
                     stderr=log,
                     env=settings,
                     start_new_session=True,
+                    preexec_fn=_end_with_parent,
                 )
             except OSError as error:
                 raise BuildError(f'{words[0]}: {error.strerror}') from None
@@ -231,7 +241,15 @@ class Report:
                 raise
         if status:
             last = '\n'.join(self.log.read_text(errors='replace').splitlines()[-20:])
-            raise BuildError(f'{words[0]} failed with status {status}:\n{last}')
+            raise BuildError(
+                f'{self._what}: {words[0]} failed with status {status}; the last of {self.log}:\n'
+                f'{last}'
+            )
+
+
+def _end_with_parent() -> None:
+    """What a build has started does not go on when it is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def build(role: Role, tree: Path, report: Report, parent: Path | None = None) -> None:
@@ -255,7 +273,7 @@ def build(role: Role, tree: Path, report: Report, parent: Path | None = None) ->
     if role.script:
         report.step(f'running {role.script.name}')
         inside = tree / '.edeploy-script'
-        shutil.copy(role.script, inside)
+        shutil.copyfile(role.script, inside)
         inside.chmod(0o700)
         in_tree(report, tree, f'/{inside.name}')
         inside.unlink()
@@ -267,8 +285,11 @@ def build(role: Role, tree: Path, report: Report, parent: Path | None = None) ->
 def _lay_over(files: Path, tree: Path, report: Report) -> None:
     """From within, so that links of the tree lead where they do in the system to be."""
     inside = tree / '.edeploy-files'
-    report.run('cp', '--recursive', '--no-target-directory', files, inside)
-    in_tree(report, tree, 'cp', '--recursive', '--no-target-directory', f'/{inside.name}', '/')
+    report.run('cp', '--recursive', '--no-dereference', '--no-target-directory', files, inside)
+    # Whatever the builder's own files are: for all to read, and to run what is a program.
+    report.run('chmod', '--recursive', 'u=rwX,go=rX', inside)
+    lay = ('cp', '--recursive', '--no-dereference', '--no-target-directory')
+    in_tree(report, tree, *lay, f'/{inside.name}', '/')
     shutil.rmtree(inside)
 
 
@@ -394,23 +415,29 @@ def sha256(path: Path) -> str:
 
 
 def publish(
-    role: Role, version: str, install: Path, again: bool = False, packed: bool = True
+    role: Role,
+    version: str,
+    install: Path,
+    again: bool = False,
+    packed: bool = True,
+    anew: bool = False,
 ) -> Path:
     """Build ROLE of VERSION, and those that it is made from, unless they are there.
 
     They are there as ``install/VERSION/ROLE/`` and, if packed, as
     ``install/VERSION/ROLE-VERSION.edeploy`` with its ``.sha256``. Raises BuildError if another
-    ROLE of that VERSION is there, unless it is to be built again.
+    ROLE of that VERSION is there, unless it is to be built ``again``; ``anew`` builds also what
+    is there and the same.
     """
     check_name('version', version)
-    parent = publish(role.parent, version, install, again) if role.parent else None
+    parent = publish(role.parent, version, install, again, anew=anew) if role.parent else None
     folder = install / version
     folder.mkdir(parents=True, exist_ok=True)
     tree, mark = folder / role.name, folder / f'{role.name}.built'
     with alone(folder):
         archive = folder / f'{role.name}-{version}.edeploy'
         is_there = tree.is_dir() and mark.is_file() and (archive.is_file() or not packed)
-        if is_there and mark.read_text().strip() == role.fingerprint:
+        if is_there and mark.read_text().strip() == role.fingerprint and not anew:
             return tree
         if (tree.exists() or archive.exists()) and not again:
             raise BuildError(
@@ -501,6 +528,16 @@ def told(work: Callable[[], object]) -> int:
 
 
 def as_root(arguments: Sequence[str]) -> None:
-    """Raise BuildError unless trees can be built: their files belong to root."""
+    """Go on where trees can be built, whose files belong to root and are for all to read.
+
+    What is mounted while they are is mounted there alone, and gone when all of
+    it has ended, however that ends. Raises BuildError without root.
+    """
     if os.geteuid() != 0:
         raise BuildError(f'needs root: sudo {" ".join(arguments)}')
+    os.umask(0o022)
+    if os.environ.get('EDEPLOY_APART') != str(os.getpid()):
+        needs('unshare')
+        os.environ['EDEPLOY_APART'] = str(os.getpid())
+        apart = ['unshare', '--mount', '--propagation', 'private', sys.executable]
+        os.execvp('unshare', [*apart, *arguments])

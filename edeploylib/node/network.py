@@ -46,6 +46,8 @@ def _rule(text: str) -> Rule:
         raise Failure(f'IP: expected a VLAN from 1 to 4094, found {vlan!r} in {text!r}')
     if address not in ('dhcp', 'none'):
         try:
+            if '/' not in address:
+                raise ValueError
             ipaddress.ip_interface(address)
         except ValueError:
             raise Failure(f'IP: expected dhcp, none or ADDRESS/BITS in {text!r}') from None
