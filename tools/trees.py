@@ -249,7 +249,7 @@ class Report:
 
 def _end_with_parent() -> None:
     """What a build has started does not go on when it is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def build(role: Role, tree: Path, report: Report, parent: Path | None = None) -> None:
@@ -483,7 +483,8 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
     """A folder that is gone afterwards, and those of builds that were killed."""
     for left in folder.glob(f'.{name}.building-*'):
         if not Path(f'/proc/{left.name.rpartition("-")[2]}').exists():
-            shutil.rmtree(left)
+            # Something of a build that was killed may write to it yet: then the next one.
+            shutil.rmtree(left, ignore_errors=True)
     scratch = folder / f'.{name}.building-{os.getpid()}'
     if scratch.exists():  # of a build in a container, whose number was the same
         shutil.rmtree(scratch)
