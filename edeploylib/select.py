@@ -231,14 +231,14 @@ def _take(
         # It may come back.
         assignment = Assignment(machine, profile, INSTALLING, held.get(machine))
         return Taken(found, None, {}, assignment, gone if held else ())
-    claims = claims_of(world, profile)
+    own = {claim.machine: claim for claim in world.claims(profile)}
+    claims = {**_orphans(world), **own}
     holders = cmdb.holders(claims.values())
     check_clear(machine, profile, holders)
     index = cmdb.find(found.variables, found.keys, machine, holders)
     if isinstance(index, NoEntry):
         return Refusal(profile, f'its CMDB has no entry for it: {index.reason}')
     taken = given(machine, profile, found, cmdb, index, claims, holders)
-    own = {claim.machine for claim in world.claims(profile)}
     contradictions = _contradictions(profile, own, holders)
     return taken._replace(contradictions=tuple(contradictions))
 
@@ -304,8 +304,12 @@ def claims_of(world: World, profile: ProfileName) -> dict[int, Claim]:
 
     A profile that was renamed has its entries still.
     """
-    theirs = [*world.orphans(world.state().quotas), *world.claims(profile)]
-    return {claim.machine: claim for claim in theirs}
+    own = {claim.machine: claim for claim in world.claims(profile)}
+    return {**_orphans(world), **own}
+
+
+def _orphans(world: World) -> dict[int, Claim]:
+    return {claim.machine: claim for claim in world.orphans(world.state().quotas)}
 
 
 def changes_of(

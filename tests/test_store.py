@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -940,3 +941,29 @@ def test_an_edit_in_the_moment_of_the_commit_stays(empty: Deployment) -> None:
     assert install(machine(2), empty.store, empty.settings).decision.variables['host'] == 'h2'
     assert empty.texts()['state'] == "[('vm', 99)]  # mine"
     assert not list(empty.config.glob('.*'))
+
+
+def test_a_ledger_that_is_put_in_its_place_is_the_ledger(empty: Deployment) -> None:
+    """Though a server keeps what it has opened: a restored one, or none."""
+    empty.write(state="[('vm', '*')]", vm_specs='[]', vm_configure='pass', vm_cmdb=HOSTS)
+    ledger = Path(empty.settings.ledger)
+    install(machine(1), empty.store, empty.settings)
+    shutil.copy(ledger, ledger.with_suffix('.copy'))
+    install(machine(2), empty.store, empty.settings)
+    ledger.with_suffix('.copy').rename(ledger)
+    with empty.store.transaction() as world:
+        assert [world.machine(id) is not None for id in (1, 2)] == [True, False]
+    ledger.unlink()
+    with empty.store.transaction() as world:
+        assert world.machine(1) is None
+    assert ledger.exists()
+
+
+def test_a_transaction_that_is_given_up_leaves_nothing_to_the_next(empty: Deployment) -> None:
+    empty.write(state="[('vm', '*')]", vm_specs='[]', vm_configure='pass')
+    with pytest.raises(ZeroDivisionError), empty.store.transaction():
+        raise ZeroDivisionError
+    with sqlite3.connect(empty.settings.ledger, timeout=0.1) as other:
+        other.execute('BEGIN IMMEDIATE')
+    other.close()
+    assert install(machine(1), empty.store, empty.settings).decision.profile == 'vm'

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edeploylib.claims import Claim
@@ -107,12 +108,26 @@ FROM journal WHERE section = ? AND time < ? AND id NOT IN (
 """
 
 
+# What opening a ledger costs, a server pays once in each of its threads.
+_connections: dict[int, tuple[tuple[int, int, int], sqlite3.Connection]] = {}
+
+
 def _create(path: str) -> None:
     # SQLite takes an empty file for a new database.
     try:
         os.close(create(path, 0o640))
     except OSError as error:
         raise StoreError(f'cannot create the ledger {path}: {error.strerror}') from None
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    """Of a file, and the process: neither is another's connection to be used."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        _create(path)
+        stat = os.stat(path)
+    return (os.getpid(), stat.st_dev, stat.st_ino)
 
 
 class Unwritten(NamedTuple):
@@ -146,6 +161,7 @@ class Ledger:
         self._path = path
         self._section = section
         self._is_over = False
+        self._is_sound = True
         with self._reported():
             self._db = self._connect(path)
             try:
@@ -155,8 +171,13 @@ class Ledger:
                 raise
 
     def _connect(self, path: str) -> sqlite3.Connection:
-        if not os.path.exists(path):
-            _create(path)
+        """This thread's connection, from the last time if it was to the same file."""
+        identity = _identity(path)
+        kept = _connections.pop(get_ident(), None)
+        if kept is not None:
+            if kept[0] == identity:
+                return kept[1]
+            kept[1].close()
         return sqlite3.connect(path, timeout=30, isolation_level=None)
 
     def _prepare(self) -> None:
@@ -176,8 +197,17 @@ class Ledger:
         return int(version)
 
     def close(self) -> None:
-        self._db.close()
+        """End the transaction; what was not committed has not happened."""
         self._is_over = True
+        try:
+            if self._db.in_transaction:
+                self._db.execute('ROLLBACK')
+            if self._is_sound:
+                _connections[get_ident()] = (_identity(self._path), self._db)
+                return
+        except (sqlite3.Error, StoreError):
+            pass  # it is of no use to the next transaction
+        self._db.close()
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -186,6 +216,7 @@ class Ledger:
         try:
             yield
         except sqlite3.Error as error:
+            self._is_sound = False
             raise StoreError(f'the ledger {self._path}: {error}') from None
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -194,11 +225,9 @@ class Ledger:
 
     def machines(self, keys: Iterable[Key]) -> list[Machine]:
         """The machines that have one of the keys."""
-        ids: dict[str, None] = {}
-        for key in keys:
-            query = 'SELECT machine FROM keys WHERE section = ? AND kind = ? AND value = ?'
-            ids.update(dict.fromkeys(id for (id,) in self._rows(query, self._section, *key)))
-        return [self._machine(int(id)) for id in sorted(ids)]
+        query = 'SELECT machine FROM keys WHERE section = ? AND kind = ? AND value = ?'
+        ids = {int(id) for key in keys for (id,) in self._rows(query, self._section, *key)}
+        return [self._machine(id) for id in sorted(ids)]
 
     def machine(self, id: int) -> Machine | None:
         there = self._rows(

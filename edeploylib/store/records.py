@@ -90,6 +90,10 @@ class Records(Ledger):
             self._db = _empty()
         self._db.execute('BEGIN')
 
+    def close(self) -> None:
+        self._is_over = True
+        self._db.close()
+
     @contextmanager
     def _reported(self) -> Iterator[None]:
         try:
