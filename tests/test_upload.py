@@ -1,5 +1,6 @@
 """The upload page, as a function from request to response."""
 
+import io
 import json
 import re
 import subprocess
@@ -263,6 +264,16 @@ def test_what_another_section_says_hides_no_mistake(
     assert refused(post(), 500).startswith(f'{samples.conf}:6: ')
     assert post(section='LAB').status_int in (403, 413)
     assert post(section='LAB', address='192.168.0.1').status_int in (200, 413)
+
+
+def test_a_mistake_in_a_section_opens_no_door_to_any_size(post: Post, samples: Deployment) -> None:
+    """What is larger than all sections allow, and than the default, is not read."""
+    samples.conf.write_text(f'{samples.conf.read_text()}[LAB]\nMAXUPLOAD = x\n')
+    request = Request.blank('/', method='POST', content_type='multipart/form-data; boundary=B')
+    request.content_length = (16 << 20) + 1
+    request.environ['wsgi.input'] = io.BytesIO(b'x' * 100)
+    response = request.get_response(Application(str(samples.conf)))
+    assert 'at most 16777216 bytes' in refused(response, 413)
 
 
 def test_what_is_too_large(post: Post, samples: Deployment) -> None:

@@ -46,7 +46,7 @@ def too_large(most: int, length: int | None = None) -> TooLarge:
 
 
 class Body:
-    """The body of a request, of which ``most`` bytes may be read.
+    """The body of a request, of so many bytes; none is read beyond them.
 
     Raises UploadError where it is not what a form is, or ends too early.
     """

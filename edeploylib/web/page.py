@@ -101,11 +101,14 @@ class Page:
             raise Conf.missing(path)
         # The section is known only from the body, so first for all of them. One that is
         # broken is nobody's reason to refuse the others, nor they to refuse it.
-        sections = conf.value.sections.values() if _is_whole(conf.value) else []
-        _check_door(call.address, request.content_length, sections)
-        welcoming = [one for one in sections if _is_welcome(call.address, one)]
-        limits = [one.max_upload for one in welcoming] or [_MAX_UPLOAD]
-        form = read_form(request, body, max(limits))
+        is_whole = len(conf.value.sections) == len(conf.value.names)
+        sections = conf.value.sections.values()
+        _check_door(call.address, request.content_length, sections if is_whole else [])
+        limits = [one.max_upload for one in sections if _is_welcome(call.address, one)]
+        most = max(limits if is_whole and limits else [*limits, _MAX_UPLOAD])
+        if (request.content_length or 0) > most:
+            raise too_large(most, request.content_length)
+        form = read_form(request, body, most)
         try:
             section = form.text('section') or DEFAULT_SECTION
             call.know(section=section)
@@ -126,10 +129,6 @@ def _check_door(address: str, length: int | None, sections: Collection[Settings]
     most = max(settings.max_upload for settings in welcoming)
     if (length or 0) > most:
         raise too_large(most, length)
-
-
-def _is_whole(conf: Conf) -> bool:
-    return len(conf.sections) == len(conf.names)
 
 
 def _is_welcome(address: str, settings: Settings) -> bool:
