@@ -858,6 +858,22 @@ def test_fstab_has_what_the_script_has_mounted(tmp_path: Path) -> None:
     assert finish.root_of(finish.fstab(Path('/chroot'), mounts, {})) == '/dev/vg/root'
 
 
+def test_no_link_of_a_role_leads_out_of_the_new_system(tmp_path: Path) -> None:
+    """What is told to be written is written there, or told not to be."""
+    chroot, outside = tmp_path / 'chroot', tmp_path / 'outside'
+    (chroot / 'etc').mkdir(parents=True)
+    outside.mkdir()
+    (chroot / 'etc/fstab').symlink_to(outside / 'fstab')
+    finish.write(chroot, 'etc/fstab', 'mine')
+    assert (chroot / 'etc/fstab').read_text() == 'mine'
+    (chroot / 'var').mkdir()
+    (chroot / 'var/log').symlink_to(outside / 'gone')
+    (tmp_path / 'log').write_text('a log')
+    with pytest.raises(Failure, match='the role has a link at .*/var/log that leads out of it'):
+        finish.leave_log(tmp_path / 'log', chroot)
+    assert list(outside.iterdir()) == []
+
+
 def test_fstab_keeps_what_was_meant() -> None:
     """Subvolumes, and what a mount may not do; not what is no disk's."""
     mounts = finish.parse_mounts(

@@ -141,9 +141,19 @@ def write_conf(choice: Choice, params: Params, chroot: Path) -> None:
 
 
 def write(chroot: Path, name: str, text: str) -> Path:
-    path = chroot / name
+    path = _inside(chroot, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding='utf-8')
+    return path
+
+
+def _inside(chroot: Path, name: str) -> Path:
+    """A file's place in the new system, whatever links its tree has; raises Failure."""
+    path = chroot / name
+    if not path.parent.resolve().is_relative_to(chroot.resolve()):
+        raise Failure(f'the role has a link at {path.parent} that leads out of it')
+    if path.is_symlink():
+        path.unlink()
     return path
 
 
@@ -212,7 +222,7 @@ def unmount(chroot: Path, log: Log) -> None:
 
 
 def leave_log(source: Path, chroot: Path) -> None:
-    folder = chroot / 'var/log'
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, folder / 'edeploy.log')
-    (folder / 'edeploy.log').chmod(0o600)
+    target = _inside(chroot, 'var/log/edeploy.log')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o600)
