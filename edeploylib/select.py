@@ -19,8 +19,8 @@ from edeploylib.match import Match, match
 from edeploylib.spec import Spec
 from edeploylib.state import ProfileName, State
 
-# What the ledger says of a machine's assignment. Nothing tells the server yet
-# that a machine is installed.
+# What the ledger says of a machine's assignment. That a machine is installed,
+# the operator says.
 INSTALLING = 'installing'
 INSTALLED = 'installed'
 FAILED = 'failed'
@@ -294,8 +294,8 @@ def _contradictions(
     there = {*holders.held.values(), *chain.from_iterable(holders.doubtful.values())}
     for machine in sorted({*machines} - there):
         yield f'{profile}: the entry of machine {machine} is no longer there'
-    for index, machines in holders.doubtful.items():
-        whose = ' or '.join(map(str, sorted(machines)))
+    for index, claimants in holders.doubtful.items():
+        whose = ' or '.join(map(str, sorted(claimants)))
         yield f'{profile}: entry {index} may be that of machine {whose}'
 
 

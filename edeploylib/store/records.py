@@ -25,8 +25,8 @@ T = TypeVar('T')
 class Event(NamedTuple):
     """A line of the journal; times are seconds since 1970.
 
-    ``what`` is the status that a machine had then, ``unchanged``, or what was
-    done or ignored. ``reasons`` are refusals, or notes on an operator's ruling.
+    ``what`` is the status that a machine had then, ``unchanged``, ``refused``, or
+    what was done or ignored. ``reasons`` are refusals, or notes on an operator's ruling.
     """
 
     id: int
