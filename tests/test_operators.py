@@ -543,6 +543,17 @@ def test_who_only_looks_can_commit_nothing(rack: Deployment) -> None:
     assert snapshot(rack) == before
 
 
+def test_several_machines_fail_or_are_installed_at_once(rack: Deployment) -> None:
+    """All of them or, where one cannot, none."""
+    state = rack.texts()['state']
+    assert ask(rack, 'fail', 'h1', '9')[0] == 2
+    assert rack.texts()['state'] == state
+    assert ask(rack, 'fail', 'h1', 'h2', '1')[1].count('its quota given back') == 2
+    assert rack.texts()['state'] == state.replace('3', '5')
+    assert ask(rack, 'installed', '1', '2')[0] == 0
+    assert rack.texts()['state'] == state
+
+
 def told(text: str, deployment: Deployment) -> str:
     """As the README has it, whenever, wherever and whoever it is."""
     text = re.sub(r'\b[0-9]+[smhd]\b', '0s', text)
